@@ -1,0 +1,14 @@
+"""Data that several tests share. No test needs the network."""
+
+import pytest
+
+from skdeepclust.datasets import load_digits_images
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """Return 300 real 8x8 digits and their classes, read-only since all tests share them."""
+    images, target = load_digits_images(return_X_y=True)
+    images, target = images[:300], target[:300]
+    images.flags.writeable = target.flags.writeable = False
+    return images, target
