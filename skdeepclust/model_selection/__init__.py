@@ -1,0 +1,5 @@
+"""Splitters and searches for clusterings, which have no held-out part."""
+
+from skdeepclust.model_selection._split import TransductiveSplit
+
+__all__ = ["TransductiveSplit"]
