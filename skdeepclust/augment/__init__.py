@@ -1,0 +1,32 @@
+"""Augmentations: a batch on any device in, a batch out, with one random draw per sample."""
+
+from skdeepclust.augment.presets import PRESETS, make_augmentations
+from skdeepclust.augment.transforms import (
+    ColorJitter,
+    FeatureMasking,
+    GaussianBlur,
+    GaussianNoise,
+    RandomAffine,
+    RandomGrayscale,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    RandomSolarize,
+    VectorNoise,
+)
+from skdeepclust.augment.views import Views
+
+__all__ = [
+    "PRESETS",
+    "ColorJitter",
+    "FeatureMasking",
+    "GaussianBlur",
+    "GaussianNoise",
+    "RandomAffine",
+    "RandomGrayscale",
+    "RandomHorizontalFlip",
+    "RandomResizedCrop",
+    "RandomSolarize",
+    "VectorNoise",
+    "Views",
+    "make_augmentations",
+]

@@ -1,0 +1,217 @@
+"""Named augmentations: the papers' exact settings and our defaults for each kind of data."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from skdeepclust.augment import transforms as T
+
+__all__ = ["PRESETS", "make_augmentations"]
+
+Shape = tuple[int, ...]
+Preset = Callable[[Shape], nn.Module | tuple[nn.Module, ...]]
+
+BLUR_TAPS = 23  # BYOL's at 224 px; with sigma <= 2 it cuts nothing off at any size
+SOLARIZE_FROM = 128 / 255  # Pillow's default threshold
+
+
+def color(shape: Shape) -> nn.Module:
+    """Our default for images of several channels: what `simclr` does.
+
+    Colour operations are identities where there are not three channels.
+    """
+    return simclr(shape)
+
+
+def grayscale(shape: Shape) -> nn.Module:
+    """Our default for images of one channel: small affine maps, no flip (digits have a side).
+
+    Areas from outside the image take its own background value. In the trials on MNIST that
+    this preset stems from, brightness and noise were needed to avoid collapse.
+    """
+    return nn.Sequential(
+        T.RandomAffine(degrees=10, translate=(0.1, 0.1), scale=(0.8, 1.2), shear=10),
+        T.ColorJitter(brightness=0.3, contrast=0.3),
+        T.GaussianNoise(std=0.05),
+    )
+
+
+def vectors(shape: Shape) -> nn.Module:
+    """Our default for standardised vectors: noise, and features replaced by their mean."""
+    return nn.Sequential(T.VectorNoise(std=0.1), T.FeatureMasking(p=0.2))
+
+
+def idfd(shape: Shape) -> nn.Module:
+    """IDFD on CIFAR-10: jitter on every image, without hue; neither flip nor blur.
+
+    Source: training transform of the official code, TTN-YKK/Clustering_friendly_representation_
+    learning @9ea5ce7 (Tao et al., ICLR 2021). It clusters the memory bank: no test transform.
+    """
+    return nn.Sequential(
+        _crop(shape, 0.2),
+        T.ColorJitter(0.4, 0.4, 0.4),
+        T.RandomGrayscale(p=0.2),
+    )
+
+
+def propos(shape: Shape) -> nn.Module:
+    """ProPos on CIFAR and at 96 px: both views alike, crops from 8 % of the area on, no blur.
+
+    Source: the official code, Hzzone/ProPos @cc35d8c (Huang et al., TPAMI 2022).
+    """
+    return nn.Sequential(*_propos(shape))
+
+
+def propos_blur(shape: Shape) -> nn.Module:
+    """ProPos on ImageNet-Dogs at 224 px: `propos` with half of the images blurred.
+
+    Source: as `propos`, its ``use_gaussian_blur``.
+    """
+    return nn.Sequential(*_propos(shape), _blur(p=0.5))
+
+
+def byol(shape: Shape) -> tuple[nn.Module, nn.Module]:
+    """BYOL's two unlike views, which ProPos takes on ImageNet-1k.
+
+    The first is always blurred, the second seldom blurred and sometimes solarized.
+    Source: the official code of ProPos, as `propos` (Grill et al., NeurIPS 2020, Table 6).
+    """
+    crop = _crop(shape, 0.08), T.RandomHorizontalFlip(p=0.5)
+    color = T.ColorJitter(0.4, 0.4, 0.2, 0.1, p=0.8), T.RandomGrayscale(p=0.2)
+    first = nn.Sequential(*crop, *color, _blur(p=1.0))
+    second = nn.Sequential(*crop, *color, _blur(p=0.1), T.RandomSolarize(SOLARIZE_FROM, p=0.2))
+    return first, second
+
+
+def secu(shape: Shape) -> tuple[nn.Module, nn.Module]:
+    """SeCu on CIFAR-10: BYOL's unlike views with crops from 30 % of the area on, flipped last.
+
+    The blur is applied at 32 px too. On CIFAR-100 and STL-10 the crops start at 20 %, on
+    ImageNet at 8 %.
+    Source: the official code, idstcv/SeCu @af6a992 (Qian, ICCV 2023).
+    """
+    start = _crop(shape, 0.3), T.ColorJitter(0.4, 0.4, 0.2, 0.1, p=0.8), T.RandomGrayscale(p=0.2)
+    flip = T.RandomHorizontalFlip(p=0.5)
+    first = nn.Sequential(*start, _blur(p=1.0), flip)
+    second = nn.Sequential(*start, _blur(p=0.1), T.RandomSolarize(SOLARIZE_FROM, p=0.2), flip)
+    return first, second
+
+
+def simclr(shape: Shape) -> nn.Module:
+    """SimCLR's views with crops from 20 % of the area on, blurred above 64 px only.
+
+    Source: our reconstruction of CDC, whose paper names no augmentation (Chen et al., ICML 2020).
+    """
+    blur = [_blur(p=0.5)] if max(shape[1:]) > 64 else []
+    return nn.Sequential(
+        _crop(shape, 0.2),
+        T.RandomHorizontalFlip(p=0.5),
+        T.ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8),
+        T.RandomGrayscale(p=0.2),
+        *blur,
+    )
+
+
+PRESETS: dict[str, Preset] = {
+    "color": color,
+    "grayscale": grayscale,
+    "vectors": vectors,
+    "idfd": idfd,
+    "propos": propos,
+    "propos-blur": propos_blur,
+    "byol": byol,
+    "secu": secu,
+    "simclr": simclr,
+}
+
+
+def make_augmentations(augment: Any, shape: Shape, n_views: int) -> list[nn.Module]:
+    """Turn an estimator's parameter ``augment`` into one module per view.
+
+    Parameters
+    ----------
+    augment : "auto", str, None, callable, or tuple or list of callables
+        ``"auto"`` takes ``"vectors"``, ``"grayscale"`` (one channel) or ``"color"`` by the
+        shape; another string is a key of `PRESETS`; ``None`` leaves the views as they are. A
+        callable maps a batch to a new batch of the same shape, without writing into the one it
+        gets, and makes every view; of several, each makes one. Modules are used as given,
+        without a copy.
+    shape : tuple of int
+        ``(C, H, W)`` of an image or ``(n_features,)`` of a vector.
+    n_views : int
+
+    Returns
+    -------
+    list of nn.Module
+        Of length ``n_views``.
+
+    Raises
+    ------
+    ValueError
+        If ``augment`` is none of the above, a preset for the other kind of data, or does not
+        hold ``n_views`` views.
+    """
+    if isinstance(augment, str):
+        augment = _preset(augment, shape)
+    if not isinstance(augment, tuple | list):
+        return [_as_module(augment)] * n_views
+    if len(augment) != n_views:
+        raise ValueError(f"augment holds {len(augment)} views, but {n_views} are needed.")
+    return [_as_module(view) for view in augment]
+
+
+def _preset(name: str, shape: Shape) -> nn.Module | tuple[nn.Module, ...]:
+    of_vectors = len(shape) == 1
+    if name == "auto":
+        name = "vectors" if of_vectors else "grayscale" if shape[0] == 1 else "color"
+    if name not in PRESETS:
+        raise ValueError(f"augment={name!r} is unknown; choose from {['auto', *PRESETS]}.")
+    if (name == "vectors") != of_vectors:
+        data = "vectors" if of_vectors else "images"
+        raise ValueError(f"augment={name!r} does not apply to {data} (samples of shape {shape}).")
+    return PRESETS[name](shape)
+
+
+def _as_module(augment: object) -> nn.Module:
+    if augment is None:
+        return nn.Identity()
+    if isinstance(augment, nn.Module):
+        return augment
+    if callable(augment):
+        return _Call(augment)
+    raise ValueError(
+        "augment must be 'auto', a preset's name, None, a callable on a batch, or one callable "
+        f"per view; got {augment!r}."
+    )
+
+
+class _Call(nn.Module):
+    """A user's function as a module."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+    def extra_repr(self) -> str:
+        return repr(self.function)
+
+
+def _propos(shape: Shape) -> Sequence[nn.Module]:
+    return (
+        _crop(shape, 0.08),
+        T.RandomHorizontalFlip(p=0.5),
+        T.ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8),
+        T.RandomGrayscale(p=0.2),
+    )
+
+
+def _crop(shape: Shape, smallest: float) -> nn.Module:
+    return T.RandomResizedCrop((shape[1], shape[2]), scale=(smallest, 1.0), ratio=(3 / 4, 4 / 3))
+
+
+def _blur(p: float) -> nn.Module:
+    return T.GaussianBlur(BLUR_TAPS, sigma=(0.1, 2.0), p=p)
