@@ -1,0 +1,1 @@
+"""Blocks with state: heads, moving averages, banks, ghost batch norm."""

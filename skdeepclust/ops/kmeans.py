@@ -1,0 +1,247 @@
+"""k-means on the device: batched restarts, greedy k-means++, warm starts, no dead clusters."""
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["kmeans"]
+
+# Elements of the largest temporary (samples x runs x clusters): 32 MiB in float32.
+_BUDGET = 1 << 23
+
+
+def kmeans(
+    x: Tensor,
+    n_clusters: int,
+    *,
+    metric: Literal["euclidean", "cosine"] = "euclidean",
+    init: Tensor | None = None,
+    n_init: int = 1,
+    max_iter: int = 300,
+    tol: float = 1e-4,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Cluster rows by Lloyd's algorithm, all restarts in one batch.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_samples, dim)
+        Rows to cluster, of any floating dtype (half precision is computed in float32).
+    n_clusters : int
+        Number of clusters K, at most n_samples.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        With "cosine", rows and centres are normalised (spherical k-means).
+    init : Tensor of shape (K, dim), default=None
+        Centres that the first run starts from; the other runs are seeded by greedy
+        k-means++ with 2 + floor(ln K) candidates per centre.
+    n_init : int, default=1
+        Number of runs; the one of least inertia is returned.
+    max_iter : int, default=300
+        Most iterations of a run.
+    tol : float, default=1e-4
+        A run has converged when the squared shift of its centres, summed, is at most
+        ``tol`` times the mean variance of the features.
+    generator : torch.Generator, default=None
+        Source of the random numbers, on the device of `x`; equal generators give equal
+        results. None takes torch's global generator.
+
+    Returns
+    -------
+    centers : Tensor of shape (K, dim)
+        Means of the members; of norm 1 for "cosine".
+    labels : Tensor of shape (n_samples,), int64
+        Nearest centre of each row.
+    inertia : Tensor, scalar
+        Sum of squared distances, or of 1 - cos, to the nearest centre.
+
+    Raises
+    ------
+    ValueError
+        If `x` is not a finite matrix, or `n_clusters`, `init`, `n_init` or `metric`
+        does not fit it.
+
+    Notes
+    -----
+    A cluster that loses its last member is moved to the row farthest from its own
+    centre, so clusters stay empty only where `x` has fewer than K distinct rows.
+    No temporary holds more than a fixed number of elements, whatever n and K.
+
+    References
+    ----------
+    D. Arthur and S. Vassilvitskii, "k-means++: The Advantages of Careful Seeding",
+    SODA 2007.
+
+    Examples
+    --------
+    >>> import torch
+    >>> x = torch.tensor([[0.0], [0.1], [5.0], [5.1]])
+    >>> centers, labels, inertia = kmeans(x, 2, generator=torch.Generator().manual_seed(0))
+    >>> sorted(round(float(c), 2) for c in centers.flatten())
+    [0.05, 5.05]
+    """
+    x = _check(x, n_clusters, metric, init, n_init)
+    spherical = metric == "cosine"
+    if spherical:
+        x = F.normalize(x, dim=1)
+    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        centers = _initial_centers(x, n_clusters, init, n_init, spherical, generator)
+        centers, labels, inertia = _lloyd(x, centers, spherical, max_iter, tol)
+    best = int(inertia.argmin())
+    # On the sphere |x - c|^2 = 2 (1 - cos).
+    return centers[best], labels[:, best], inertia[best] / (2 if spherical else 1)
+
+
+def _check(x: Tensor, n_clusters: int, metric: str, init: Tensor | None, n_init: int) -> Tensor:
+    if metric not in ("euclidean", "cosine"):
+        raise ValueError(f"metric must be 'euclidean' or 'cosine', got {metric!r}")
+    if x.ndim != 2 or not x.is_floating_point():
+        raise ValueError(f"x must be a floating (n_samples, dim) matrix, got {tuple(x.shape)}")
+    if not 1 <= n_clusters <= len(x):
+        raise ValueError(f"n_clusters={n_clusters} must lie between 1 and n_samples={len(x)}")
+    if n_init < 1:
+        raise ValueError(f"n_init must be at least 1, got {n_init}")
+    if init is not None and init.shape != (n_clusters, x.shape[1]):
+        raise ValueError(f"init must have shape {(n_clusters, x.shape[1])}, got {(*init.shape,)}")
+    if not bool(torch.isfinite(x).all()):
+        raise ValueError("x holds NaN or infinite values")
+    return x.detach().float() if x.dtype in (torch.float16, torch.bfloat16) else x.detach()
+
+
+def _initial_centers(
+    x: Tensor,
+    n_clusters: int,
+    init: Tensor | None,
+    n_init: int,
+    spherical: bool,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """Centres of all runs, (n_init, K, dim)."""
+    trials = 2 + int(math.log(n_clusters))
+    seeded = n_init if init is None else n_init - 1
+    at_once = max(1, _BUDGET // (len(x) * trials))
+    centers = [
+        _seed(x, n_clusters, min(at_once, seeded - start), trials, generator)
+        for start in range(0, seeded, at_once)
+    ]
+    if init is not None:
+        given = F.normalize(init, dim=1) if spherical else init
+        centers.insert(0, given.to(x)[None])
+    return torch.cat(centers)
+
+
+def _seed(
+    x: Tensor, n_clusters: int, runs: int, trials: int, generator: torch.Generator | None
+) -> Tensor:
+    """Greedy k-means++ for `runs` runs at once."""
+    n = len(x)
+    square = (x * x).sum(1)
+    first = torch.randint(n, (runs, 1), generator=generator, device=x.device)
+    chosen = [first]
+    closest = _squared_distances(x, square, first)[:, :, 0]  # (runs, n)
+    for _ in range(1, n_clusters):
+        candidates = _draw(closest, trials, generator)  # (runs, trials)
+        nearer = torch.minimum(
+            _squared_distances(x, square, candidates).transpose(1, 2), closest[:, None]
+        )
+        best = nearer.sum(2).argmin(1, keepdim=True)
+        chosen.append(candidates.gather(1, best))
+        closest = nearer.gather(1, best[:, :, None].expand(-1, -1, n))[:, 0]
+    return x[torch.cat(chosen, 1)]
+
+
+def _squared_distances(x: Tensor, square: Tensor, rows: Tensor) -> Tensor:
+    """Squared distances (runs, n, m) of all samples to the samples `rows` (runs, m)."""
+    points = x[rows.flatten()]
+    distances = square[:, None] - 2 * x @ points.T + square[rows.flatten()]
+    return distances.clamp_min(0).view(len(x), *rows.shape).permute(1, 0, 2)
+
+
+def _draw(weights: Tensor, size: int, generator: torch.Generator | None) -> Tensor:
+    """`size` column indices for each row of `weights`, drawn in proportion to them."""
+    cumulative = weights.double().cumsum(1)
+    shape = (len(weights), size)
+    draws = torch.rand(shape, generator=generator, device=weights.device, dtype=torch.float64)
+    # right=True never lands on a column of weight zero while any weight is positive.
+    found = torch.searchsorted(cumulative, draws * cumulative[:, -1:], right=True)
+    return found.clamp_max(weights.shape[1] - 1)
+
+
+def _lloyd(
+    x: Tensor, centers: Tensor, spherical: bool, max_iter: int, tol: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Iterate all runs to convergence; (runs, K, dim), (n, runs) and (runs,)."""
+    threshold = tol * x.var(0, unbiased=False).mean()
+    labels, distance = _assign(x, centers)
+    for _ in range(max_iter):
+        updated = _refill(x, _means(x, labels, centers, spherical), labels, distance)
+        shift = (updated - centers).square().sum((1, 2))
+        centers, previous = updated, labels
+        labels, distance = _assign(x, centers)
+        settled = (shift <= threshold) | (labels == previous).all(0)
+        if bool(settled.all()):
+            break
+    return centers, labels, distance.sum(0)
+
+
+def _assign(x: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
+    """Nearest centre and squared distance to it, both (n, runs), in chunks of rows."""
+    runs, k, dim = centers.shape
+    flat = centers.reshape(runs * k, dim)
+    offset = (flat * flat).sum(1)
+    labels = torch.empty(len(x), runs, dtype=torch.int64, device=x.device)
+    distance = torch.empty(len(x), runs, dtype=x.dtype, device=x.device)
+    step = max(1, _BUDGET // (runs * k))
+    for start in range(0, len(x), step):
+        part = x[start : start + step]
+        score = torch.addmm(offset, part, flat.T, alpha=-2).view(len(part), runs, k)
+        nearest = score.min(2)
+        labels[start : start + step] = nearest.indices
+        distance[start : start + step] = nearest.values + (part * part).sum(1, keepdim=True)
+    return labels, distance.clamp_min_(0)
+
+
+def _means(x: Tensor, labels: Tensor, centers: Tensor, spherical: bool) -> Tensor:
+    """Means of the members; a cluster without any keeps its centre."""
+    runs, k, dim = centers.shape
+    slots = labels + torch.arange(runs, device=x.device) * k
+    counts = torch.bincount(slots.flatten(), minlength=runs * k)
+    sums = torch.zeros(runs * k, dim, dtype=x.dtype, device=x.device)
+    for run in range(runs):
+        _add_rows(sums[run * k : (run + 1) * k], labels[:, run], x)
+    means = sums / counts.clamp_min(1)[:, None]
+    means = F.normalize(means, dim=1) if spherical else means
+    return torch.where(counts[:, None] > 0, means, centers.view(runs * k, dim)).view(runs, k, dim)
+
+
+def _add_rows(sums: Tensor, labels: Tensor, x: Tensor) -> None:
+    """sums[labels[i]] += x[i], in an order that does not depend on the scheduler."""
+    if x.device.type == "cpu":
+        sums.index_add_(0, labels, x)
+        return
+    # index_add_ races on accelerators; a one-hot product costs one more GEMM and does not.
+    step = max(1, _BUDGET // len(sums))
+    for start in range(0, len(x), step):
+        part = labels[start : start + step]
+        sums.addmm_(F.one_hot(part, len(sums)).to(x.dtype).T, x[start : start + step])
+
+
+def _refill(x: Tensor, centers: Tensor, labels: Tensor, distance: Tensor) -> Tensor:
+    """Move the centre of each memberless cluster to a row far from its own centre."""
+    runs, k, _ = centers.shape
+    slots = labels + torch.arange(runs, device=x.device) * k
+    empty = torch.bincount(slots.flatten(), minlength=runs * k).view(runs, k) == 0
+    if not bool(empty.any()):
+        return centers
+    centers = centers.clone()
+    for run in empty.any(1).nonzero().flatten().tolist():
+        for cluster in empty[run].nonzero().flatten().tolist():
+            # Distances are measured anew so that two empties never take equal rows.
+            gap = torch.minimum(distance[:, run], (x - centers[run, cluster]).square().sum(1))
+            farthest = int(gap.argmax())
+            centers[run, cluster] = x[farthest]
+            moved = (x - x[farthest]).square().sum(1)
+            distance[:, run] = torch.minimum(distance[:, run], moved)
+    return centers
