@@ -1,0 +1,43 @@
+"""scikit-learn-compatible deep image clustering.
+
+Estimators are imported on first use, so that ``import skdeepclust`` is quick and needs no
+torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from skdeepclust.engine.health import CollapseWarning
+    from skdeepclust.methods.idfd import IDFDClustering
+    from skdeepclust.methods.propos import ProPosClustering
+
+# The registry of methods: tests, benchmarks and documentation go through this table.
+METHODS = {
+    "IDFDClustering": "skdeepclust.methods.idfd",
+    "ProPosClustering": "skdeepclust.methods.propos",
+}
+_EXPORTS = {**METHODS, "CollapseWarning": "skdeepclust.engine.health"}
+
+__all__ = ["METHODS", "CollapseWarning", "IDFDClustering", "ProPosClustering", "__version__"]
+
+
+def _version() -> str:
+    try:
+        from skdeepclust._version import __version__ as found
+    except ImportError:  # a tree that was never built
+        return "0.0.0+unknown"
+    return found
+
+
+__version__ = _version()
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,75 @@
+"""Where to compute, and in what floating type."""
+
+import torch
+
+__all__ = ["PRECISIONS", "resolve_device", "resolve_precision"]
+
+_AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+PRECISIONS = ("auto", "float32", "float64", *_AUTOCAST)
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Find the device that a parameter names.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        "auto" takes CUDA, then MPS, then the CPU.
+
+    Returns
+    -------
+    torch.device
+
+    Raises
+    ------
+    ValueError
+        If there is no such device.
+    """
+    if device == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found)
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device={str(device)!r} is not available here: {reason}") from error
+    return found
+
+
+def resolve_precision(
+    precision: str, device: torch.device, images: bool
+) -> tuple[torch.dtype, torch.dtype | None]:
+    """Types of the parameters and of autocast that a parameter names.
+
+    Parameters
+    ----------
+    precision : str
+        One of `PRECISIONS`; "auto" is bfloat16 autocast for images where the hardware
+        multiplies it fast, float32 otherwise.
+    device : torch.device
+        Where training runs.
+    images : bool
+        Whether the samples are images; small nets on vectors gain nothing by autocast.
+
+    Returns
+    -------
+    dtype : torch.dtype
+        Type of parameters, embeddings and losses: float32 or float64.
+    autocast : torch.dtype or None
+        What autocast computes in while training.
+    """
+    if precision == "auto":
+        precision = "bfloat16" if images and _fast_bfloat16(device) else "float32"
+    if precision == "float64" and device.type == "mps":
+        raise ValueError("precision='float64' is not supported on mps; use 'float32'")
+    return (torch.float64 if precision == "float64" else torch.float32), _AUTOCAST.get(precision)
+
+
+def _fast_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        # Only newer releases of torch tell; without its word float32 is safe.
+        found: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+        return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    return False

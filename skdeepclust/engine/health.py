@@ -1,0 +1,153 @@
+"""Is the clustering alive? Health figures of each epoch, and the warning when it is not."""
+
+import math
+import warnings
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+__all__ = ["CollapseWarning", "Health", "feature_std"]
+
+# A representation has collapsed when its features vary by less than this share of what
+# they do on a uniformly covered sphere (1 / sqrt(dim)).
+_STD_SHARE = 0.1
+_LARGEST_SHARE = 0.95
+_PATIENCE = 3
+
+
+class CollapseWarning(UserWarning):
+    """The representation or the clustering has collapsed to (nearly) one point or cluster."""
+
+
+def feature_std(z: Tensor) -> Tensor:
+    """Standard deviation over the samples of unit-norm features, averaged over dimensions.
+
+    Parameters
+    ----------
+    z : Tensor of shape (n_samples, dim)
+        Rows of norm 1.
+
+    Returns
+    -------
+    Tensor, scalar
+        About 1 / sqrt(dim) when healthy, 0 when collapsed (Chen and He, "Exploring Simple
+        Siamese Representation Learning", CVPR 2021, figure 2).
+    """
+    return z.std(0, unbiased=False).mean()
+
+
+def collapsed(std: float, dim: int) -> bool:
+    """Whether a mean feature standard deviation means collapse in `dim` dimensions."""
+    return std < _STD_SHARE / math.sqrt(dim)
+
+
+class Health:
+    """Figures of each epoch, and a `CollapseWarning` where they stay bad.
+
+    An untrained network maps everything to nearly the same point, so the first third of
+    the training is not judged; after it three bad epochs in a row are, and the end always.
+
+    Parameters
+    ----------
+    n_clusters : int
+        Number of clusters K.
+    dim : int
+        Dimension of the embedding.
+    n_epochs : int
+        Length of the training.
+    """
+
+    def __init__(self, n_clusters: int, dim: int, n_epochs: int):
+        self.n_clusters = n_clusters
+        self.dim = dim
+        self.n_epochs = n_epochs
+        self.epoch = 0
+        self.previous: Tensor | None = None
+        self.bad_epochs = dict.fromkeys(_ADVICE, 0)
+
+    def record(self, labels: Tensor, std: Tensor) -> dict[str, float]:
+        """Figures of one epoch; warns once per fit and kind of collapse.
+
+        Parameters
+        ----------
+        labels : Tensor of shape (n_samples,), int64
+            Cluster of each training sample.
+        std : Tensor, scalar
+            See `feature_std`.
+
+        Returns
+        -------
+        dict
+            ``label_change`` (share of samples that changed cluster since the epoch
+            before, cluster names matched; NaN in the first), ``size_entropy`` (of the
+            cluster sizes, over ln K; 1 at K = 1), ``empty_clusters``, ``feature_std``.
+        """
+        shares = self._shares(labels)
+        present = shares[shares > 0]
+        entropy = float(-(present * np.log(present)).sum())
+        figures = {
+            "label_change": self._label_change(labels),
+            "size_entropy": entropy / math.log(self.n_clusters) if self.n_clusters > 1 else 1.0,
+            "empty_clusters": int((shares == 0).sum()),
+            "feature_std": float(std),
+        }
+        self.previous = labels.clone()
+        self.epoch += 1
+        if self.epoch > self.n_epochs / 3:
+            for kind, bad in self._signs(shares, figures["feature_std"]).items():
+                self.bad_epochs[kind] = self.bad_epochs[kind] + 1 if bad else 0
+                if self.bad_epochs[kind] == _PATIENCE:
+                    _warn(kind)
+        return figures
+
+    def conclude(self, labels: Tensor, std: Tensor) -> None:
+        """Warn of a collapsed result, unless its collapse has been told already.
+
+        Parameters
+        ----------
+        labels : Tensor of shape (n_samples,), int64
+            Final cluster of each training sample.
+        std : Tensor, scalar
+            See `feature_std`, of the final embedding.
+        """
+        for kind, bad in self._signs(self._shares(labels), float(std)).items():
+            if bad and self.bad_epochs[kind] < _PATIENCE:
+                _warn(kind)
+
+    def _shares(self, labels: Tensor) -> np.ndarray:
+        counts = torch.bincount(labels, minlength=self.n_clusters).cpu().numpy()
+        return counts / counts.sum()
+
+    def _signs(self, shares: np.ndarray, std: float) -> dict[str, bool]:
+        return {
+            "representation": collapsed(std, self.dim),
+            "clustering": self.n_clusters >= 3 and shares.max() > _LARGEST_SHARE,
+        }
+
+    def _label_change(self, labels: Tensor) -> float:
+        if self.previous is None:
+            return math.nan
+        k = self.n_clusters
+        table = torch.bincount(self.previous * k + labels, minlength=k * k).view(k, k)
+        overlap = table.cpu().numpy()
+        rows, columns = linear_sum_assignment(overlap, maximize=True)
+        return 1 - float(overlap[rows, columns].sum()) / len(labels)
+
+
+def _warn(kind: str) -> None:
+    warnings.warn(_ADVICE[kind], CollapseWarning, stacklevel=2)
+
+
+_ADVICE = {
+    "representation": (
+        "The representation has collapsed: the features of all samples are nearly equal. "
+        "Check that the samples differ, and try a lower lr, a larger batch_size or "
+        "another augment."
+    ),
+    "clustering": (
+        f"One cluster holds more than {_LARGEST_SHARE:.0%} of the samples. Check n_clusters "
+        "and the data, and try more max_epochs or another augment."
+    ),
+}

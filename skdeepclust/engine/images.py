@@ -1,0 +1,274 @@
+"""The only reader of X: whatever the user passes becomes `Images`."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+__all__ = ["Batches", "Images", "Statistics", "as_array", "as_images"]
+
+_CHANNELS = (1, 3, 4)
+# Values that `Statistics` widens to float64 at once: 32 MiB.
+_CHUNK = 1 << 22
+
+
+class Images(Dataset):
+    """Samples in memory, all of one shape: (n, C, H, W) images or (n, F) vectors.
+
+    Parameters
+    ----------
+    data : ndarray of shape (n_samples, *shape)
+        Kept as it is on the CPU, memory maps included; on another device it is
+        uploaded once.
+    device : torch.device
+        Where batches are delivered.
+    dtype : torch.dtype
+        Floating type that is computed in; batches of uint8 stay uint8.
+    """
+
+    def __init__(self, data: np.ndarray, device: torch.device, dtype: torch.dtype):
+        self.host = data
+        self.device = device
+        self.dtype = dtype
+        self._resident: Tensor | None = None
+        if device.type != "cpu":
+            self._resident = self._to_device(np.array(data, order="C"))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample: (C, H, W) or (F,)."""
+        return tuple(self.host.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.host)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.take(torch.tensor([index]))[0]
+
+    def take(self, index: Tensor) -> Tensor:
+        """Samples at `index` (B,), a CPU tensor, on the device."""
+        if self._resident is not None:
+            return self._resident[index.to(self.device)]
+        return self._to_device(self.host[index.numpy()])
+
+    def _to_device(self, array: np.ndarray) -> Tensor:
+        if array.dtype == np.uint8:
+            return torch.from_numpy(array).to(self.device)
+        wide = np.float64 if self.dtype == torch.float64 else np.float32
+        return torch.from_numpy(array.astype(wide, copy=False)).to(self.device)
+
+    def padded(self, size: int) -> Iterator[tuple[Tensor, int]]:
+        """Batches in order, each of exactly `size` samples, with the count of real ones.
+
+        The last batch repeats its last sample: arithmetic on a fixed shape gives each
+        sample bitwise the same result, whatever company it came in.
+        """
+        for start in range(0, len(self), size):
+            index = torch.arange(start, start + size).clamp_max_(len(self) - 1)
+            yield self.take(index), min(size, len(self) - start)
+
+
+class Statistics:
+    """What standardisation needs to know of the training samples.
+
+    Parameters
+    ----------
+    images : Images
+        Training samples; read once, in chunks.
+
+    Attributes
+    ----------
+    low, high : float
+        Range of the values of images; 0 and 255 for uint8.
+    mean, std : ndarray of shape (C,) or (F,)
+        Per channel of images mapped from [low, high] to [0, 1]; per feature of vectors.
+    """
+
+    def __init__(self, images: Images):
+        data = images.host
+        axes = (0, *range(2, data.ndim))
+        total: np.ndarray | float = 0.0
+        square: np.ndarray | float = 0.0
+        shift = data[0].astype(np.float64).mean(axis=tuple(range(1, data.ndim - 1)), keepdims=True)
+        low, high = np.inf, -np.inf
+        rows = max(1, _CHUNK // data[0].size)
+        for start in range(0, len(data), rows):
+            part = data[start : start + rows].astype(np.float64)
+            low, high = min(low, part.min()), max(high, part.max())
+            part -= shift
+            total = total + part.sum(axis=axes)
+            square = square + np.square(part).sum(axis=axes)
+        count = data.size / data.shape[1]
+        mean = total / count
+        std = np.sqrt(np.maximum(square / count - mean**2, 0))
+        mean = mean + shift.reshape(mean.shape)
+        self.low, self.high = (0.0, 255.0) if data.dtype == np.uint8 else (float(low), float(high))
+        if len(images.shape) == 3:
+            span = self.high - self.low or 1.0
+            mean, std = (mean - self.low) / span, std / span
+        self.mean, self.std = mean, std
+
+
+class Batches:
+    """Shuffled training batches, delivered on the device.
+
+    Parameters
+    ----------
+    images : Images
+        Training samples.
+    batch_size : int
+        Samples per batch; a single left-over sample joins the batch before it, because
+        batch norm cannot train on one.
+    drop_last : bool
+        Leave out the last, smaller batch of an epoch.
+    generator : torch.Generator
+        CPU generator of the order.
+    weights : callable, default=None
+        Returns the sampling weights (n,) of the coming epoch, or None for a permutation
+        of all samples.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        batch_size: int,
+        drop_last: bool,
+        generator: torch.Generator,
+        weights: Any = None,
+    ):
+        self.images = images
+        self.batch_size = batch_size
+        self.drop_last = drop_last
+        self.generator = generator
+        self.weights = weights
+
+    def __len__(self) -> int:
+        full, rest = divmod(len(self.images), self.batch_size)
+        return max(1, full + (rest > 1 and not self.drop_last))
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        order = self._order()
+        if self.drop_last and len(order) >= self.batch_size:
+            order = order[: len(self) * self.batch_size]
+        bounds = [*range(0, len(self) * self.batch_size, self.batch_size), len(order)]
+        for start, stop in itertools.pairwise(bounds):
+            index = order[start:stop]
+            yield {"x": self.images.take(index), "index": index.to(self.images.device)}
+
+    def _order(self) -> Tensor:
+        n = len(self.images)
+        weights = None if self.weights is None else self.weights()
+        if weights is None:
+            return torch.randperm(n, generator=self.generator)
+        return torch.multinomial(weights.cpu(), n, replacement=True, generator=self.generator)
+
+
+def as_array(X: Any) -> Any:
+    """Turn tensors and Datasets into an array; leave everything else to validation.
+
+    Parameters
+    ----------
+    X : array-like, Tensor or torch Dataset
+        Items of a Dataset are ``x`` or ``(x, ...)``.
+
+    Returns
+    -------
+    ndarray or X itself
+    """
+    if isinstance(X, str | bytes) or hasattr(X, "__fspath__"):
+        raise TypeError(f"X must hold images or vectors, got the path {X!r}: load it first")
+    if isinstance(X, Tensor):
+        if X.layout != torch.strided:
+            raise TypeError("X is a sparse tensor; pass X.to_dense()")
+        X = X.detach().cpu()
+        return X.float().numpy() if X.dtype == torch.bfloat16 else X.numpy()
+    if isinstance(X, Dataset):
+        return _stack(X)
+    return X
+
+
+def _stack(dataset: Dataset) -> np.ndarray:
+    if not hasattr(dataset, "__len__"):
+        raise TypeError("X is a Dataset without __len__; clustering needs to know its size")
+    samples: list[np.ndarray] = []
+    for i in range(len(dataset)):
+        item = dataset[i]
+        sample = np.asarray(item[0] if isinstance(item, tuple | list) else item)
+        if samples and sample.shape != samples[0].shape:
+            raise ValueError(
+                f"X[{i}] has shape {sample.shape}, X[0] has {samples[0].shape}: "
+                "resize the images to one shape"
+            )
+        samples.append(sample)
+    if not samples:
+        raise ValueError("X is a Dataset without items: at least one sample is required")
+    return np.stack(samples)
+
+
+def as_images(
+    array: np.ndarray, image_shape: tuple[int, int, int] | None, name: str = "image_shape"
+) -> np.ndarray:
+    """Arrange a validated array as (n, C, H, W) images or (n, F) vectors.
+
+    Parameters
+    ----------
+    array : ndarray of 2 to 4 dimensions
+        Vectors or flattened images (2-D), grey images (n, H, W), images with the
+        channels first or last.
+    image_shape : (C, H, W), default=None
+        Unflattens rows and settles the layout of 4-D arrays.
+    name : str, default="image_shape"
+        What error messages call it.
+
+    Returns
+    -------
+    ndarray
+        A view of `array` wherever that is possible.
+
+    Raises
+    ------
+    ValueError
+        If `array` cannot have that shape, or its layout is ambiguous.
+    """
+    if array.ndim == 2:
+        return array if image_shape is None else _unflatten(array, image_shape, name)
+    if array.ndim not in (3, 4):
+        raise ValueError(f"X must have 2 to 4 dimensions, got shape {array.shape}")
+    if 0 in array.shape:
+        raise ValueError(f"X has an empty dimension: shape {array.shape}")
+    grey = array.ndim == 3
+    array = array[:, None] if grey else array
+    if image_shape is not None:
+        return _settle(array, image_shape, name)
+    if grey:
+        return array
+    first, last = array.shape[1] in _CHANNELS, array.shape[3] in _CHANNELS
+    if first == last:
+        why = "both first and last" if first else "neither first nor last"
+        raise ValueError(
+            f"X of shape {array.shape} is ambiguous: its channel axis (of size 1, 3 or 4) "
+            f"could be {why}. Pass image_shape=(channels, height, width)."
+        )
+    return array if first else array.transpose(0, 3, 1, 2)
+
+
+def _unflatten(array: np.ndarray, image_shape: tuple[int, int, int], name: str) -> np.ndarray:
+    if array.shape[1] != np.prod(image_shape):
+        raise ValueError(
+            f"X has {array.shape[1]} features, but {name}={image_shape} has "
+            f"{np.prod(image_shape)} values"
+        )
+    return array.reshape(-1, *image_shape)
+
+
+def _settle(array: np.ndarray, image_shape: tuple[int, int, int], name: str) -> np.ndarray:
+    channels, height, width = image_shape
+    if array.shape[1:] == (channels, height, width):
+        return array
+    if array.shape[1:] == (height, width, channels):
+        return array.transpose(0, 3, 1, 2)
+    raise ValueError(f"X holds samples of shape {array.shape[1:]}, expected {name}={image_shape}")

@@ -1,0 +1,283 @@
+"""The skorch net that trains an objective, and the function that runs it."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EarlyStopping
+from skorch.utils import TeeGenerator
+from torch import Tensor, nn
+
+from skdeepclust.engine.health import Health, feature_std
+from skdeepclust.engine.images import Batches, Images
+from skdeepclust.engine.objective import Learner, Objective, Run
+from skdeepclust.engine.optim import make_optimizer
+
+__all__ = ["ObjectiveNet"]
+
+
+class ObjectiveNet(NeuralNet):
+    """A skorch net whose module is a `Learner` and whose data are `Images`.
+
+    Losses stay on the device during an epoch; rows of the history hold the loss
+    (``train_loss``), its named terms, ``lr``, ``seconds``, ``images_per_second`` and the
+    figures of `Health`.
+
+    Parameters
+    ----------
+    module : Learner
+        Trained in place.
+    optimizer_name, momentum, weight_decay
+        See `make_optimizer`.
+    **kwargs
+        Of skorch's ``NeuralNet``: ``max_epochs``, ``lr``, ``batch_size``, ``device``,
+        ``callbacks``.
+
+    Attributes
+    ----------
+    run : Run
+        Where training stands; None before and after.
+    record : dict
+        The history row of the last epoch, as the estimator's ``history_`` shows it.
+    interrupted : bool
+        Whether a KeyboardInterrupt other than skorch's EarlyStopping ended training.
+    """
+
+    def __init__(
+        self,
+        module: Learner,
+        *,
+        optimizer_name: str = "sgd",
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        **kwargs: Any,
+    ):
+        # Terms come weighted out of the module, so there is nothing left for a criterion.
+        kwargs = {"criterion": nn.Identity, "train_split": None, "verbose": 0} | kwargs
+        super().__init__(module, **kwargs)
+        self.optimizer_name = optimizer_name
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.run: Run | None = None
+        self.record: dict[str, Any] = {}
+        self.interrupted = False
+
+    @property
+    def objective(self) -> Objective:
+        """The method that is trained."""
+        return self.module_.objective
+
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Callback]]:
+        return []
+
+    def initialize_optimizer(self, triggered_directly: bool | None = None) -> "ObjectiveNet":
+        """Build the optimizer over the objective's parameter groups."""
+        self.optimizer_ = make_optimizer(
+            self.optimizer_name,
+            self.objective.param_groups(),
+            self.lr,
+            self.momentum,
+            self.weight_decay,
+        )
+        half = self.module_.precision == torch.float16
+        self.scaler = torch.amp.GradScaler(torch.device(self.device).type, enabled=half)
+        return self
+
+    # -- data -------------------------------------------------------------------------
+
+    def get_split_datasets(self, X: Images, y: Any = None, **params: Any) -> tuple[Images, None]:
+        """Train on everything: memory banks and labels need every sample."""
+        return X, None
+
+    def get_iterator(self, dataset: Images, training: bool = False) -> Batches:
+        """Shuffled batches on the device."""
+        seed = int(torch.randint(2**62, ()))
+        return Batches(
+            dataset,
+            self.batch_size,
+            self.objective.drop_last,
+            torch.Generator().manual_seed(seed),
+            weights=self.objective.sampling_weights,
+        )
+
+    # -- one step ---------------------------------------------------------------------
+
+    def train_step(self, batch: dict[str, Tensor], **fit_params: Any) -> dict[str, Any]:
+        """Forward, backward, optimizer step; nothing leaves the device."""
+        self._set_training(True)
+        self.optimizer_.zero_grad(set_to_none=True)
+        terms = self.module_(**batch)
+        loss = torch.stack(list(terms.values())).sum()
+        self.scaler.scale(loss).backward()
+        if self._listeners("on_grad_computed"):
+            self.scaler.unscale_(self.optimizer_)
+            named = TeeGenerator(self.get_all_learnable_params())
+            self.notify("on_grad_computed", named_parameters=named, batch=batch, training=True)
+        self.scaler.step(self.optimizer_)
+        self.scaler.update()
+        detached = {name: term.detach() for name, term in terms.items()}
+        return {"loss": loss.detach(), "y_pred": detached}
+
+    def _set_training(self, training: bool = True) -> None:
+        # Walking all submodules costs as much as a small step; they change together.
+        if self.module_.training != training:
+            self.module_.train(training)
+
+    def notify(self, method_name: str, **kwargs: Any) -> None:
+        """Tell the net, then the callbacks that listen to this event."""
+        getattr(self, method_name)(self, **kwargs)
+        for callback in self._listeners(method_name):
+            try:
+                getattr(callback, method_name)(self, **kwargs)
+            except KeyboardInterrupt:
+                # EarlyStopping raises it to end training; that is not the user's Ctrl-C.
+                self._stopped_early = isinstance(callback, EarlyStopping)
+                raise
+
+    def _listeners(self, method_name: str) -> list[Any]:
+        known = self._listening.get(method_name)
+        if known is None:
+            inherited = getattr(Callback, method_name)
+            known = [
+                callback
+                for _, callback in self.callbacks_
+                if getattr(type(callback), method_name, None) is not inherited
+            ]
+            self._listening[method_name] = known
+        return known
+
+    # -- one epoch --------------------------------------------------------------------
+
+    def run_single_epoch(
+        self,
+        iterator: Batches | None,
+        training: bool,
+        prefix: str,
+        step_fn: Callable[..., dict[str, Any]],
+        **fit_params: Any,
+    ) -> None:
+        """Train one epoch; the sums of the losses leave the device once, at its end."""
+        if iterator is None:
+            return
+        totals: dict[str, Tensor] = {}
+        samples = steps = 0
+        for batch in iterator:
+            self.notify("on_batch_begin", batch=batch, training=training)
+            step = step_fn(batch, **fit_params)
+            for name, value in {"loss": step["loss"], **step["y_pred"]}.items():
+                totals[name] = totals[name] + value if name in totals else value.clone()
+            samples, steps = samples + len(batch["index"]), steps + 1
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+        values = torch.stack(list(totals.values())).tolist()
+        self.record = {k: v / steps for k, v in zip(totals, values, strict=True)}
+        self._samples = samples
+        self.history.record(prefix + "_batch_count", steps)
+
+    def fit_loop(self, X: Images, y: Any = None, epochs: int | None = None, **kwargs: Any) -> Any:
+        """Train, and remember whether the user interrupted it."""
+        try:
+            return super().fit_loop(X, y, epochs, **kwargs)
+        except KeyboardInterrupt:
+            self.interrupted = not self._stopped_early
+            raise
+
+    # -- hooks of the objective -------------------------------------------------------
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Start the run."""
+        super().on_train_begin(net, X=X, y=y, **kwargs)
+        self._listening: dict[str, list[Any]] = {}
+        self._stopped_early = self.interrupted = False
+        generator = torch.Generator(self.device).manual_seed(int(torch.randint(2**62, ())))
+        n_steps = len(self.get_iterator(X, training=True))
+        self.run = Run(X, self.max_epochs, n_steps, self.embed, generator)
+        hp = self.objective.hp
+        self.health = Health(hp.n_clusters, hp.embedding_dim, self.max_epochs)
+
+    def on_epoch_begin(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
+        """Let the objective prepare the epoch."""
+        super().on_epoch_begin(net, dataset_train=dataset_train, **kwargs)
+        self._started = time.perf_counter()
+        assert self.run is not None  # set by on_train_begin
+        with torch.no_grad():
+            self.objective.on_epoch_begin(self.run)
+
+    def on_batch_end(self, net: Any, batch: Any = None, training: bool = False, **kw: Any) -> None:
+        """Count the step and let the objective follow it."""
+        super().on_batch_end(net, batch=batch, training=training, **kw)
+        assert self.run is not None  # set by on_train_begin
+        self.run.step += 1
+        with torch.no_grad():
+            self.objective.on_step_end(self.run)
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Complete the epoch's row of the history."""
+        super().on_epoch_end(net, **kwargs)
+        assert self.run is not None  # set by on_train_begin
+        self.run.epoch += 1
+        with torch.no_grad():
+            labels, std = self.objective.health(self.run)
+        seconds = time.perf_counter() - self._started
+        self.record = {
+            "epoch": self.run.epoch,
+            **self.record,
+            "lr": self.optimizer_.param_groups[0]["lr"],
+            "seconds": seconds,
+            "images_per_second": self._samples / seconds,
+            **self.health.record(labels, std),
+        }
+        for name, value in self.record.items():
+            self.history.record("train_loss" if name == "loss" else name, value)
+        self._check_finite()
+
+    def _check_finite(self) -> None:
+        if not math.isfinite(self.record["loss"]):
+            terms = {k: v for k, v in self.record.items() if v != v or abs(v) == math.inf}
+            raise ValueError(
+                f"Training diverged in epoch {self.record['epoch']}: {sorted(terms)} not finite. "
+                f"Try a lower lr (now {self.lr}) or precision='float32'."
+            )
+
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Let the objective set its centres, and let go of the training samples."""
+        super().on_train_end(net, X=X, y=y, **kwargs)
+        assert self.run is not None  # set by on_train_begin
+        with torch.no_grad():
+            self.objective.on_train_end(self.run)
+            z = self.run.features()
+            self.health.conclude(self.probabilities(z).argmax(1), feature_std(z))
+        self.run = None
+        self._listening = {}
+
+    # -- inference --------------------------------------------------------------------
+
+    @torch.no_grad()
+    def embed(self, images: Images) -> Tensor:
+        """Unit-norm eval-mode embeddings (n_samples, dim), in order, on the device."""
+        self._set_training(False)
+        return torch.cat([self.module_.embed(x)[:real] for x, real in images.padded(self._size)])
+
+    @torch.no_grad()
+    def infer_proba(self, images: Images) -> np.ndarray:
+        """Cluster probabilities (n_samples, n_clusters)."""
+        self._set_training(False)
+        parts = [
+            self.probabilities(self.module_.embed(x))[:real].cpu()
+            for x, real in images.padded(self._size)
+        ]
+        return torch.cat(parts).numpy()
+
+    def probabilities(self, z: Tensor) -> Tensor:
+        """Softmax of the scores of embeddings (B, dim), at the objective's temperature."""
+        objective = self.objective
+        return (objective.scores(z) / objective.probability_temperature).softmax(1)
+
+    @property
+    def _size(self) -> int:
+        """Samples per inference batch: one fixed shape, small on CPUs to stay in cache."""
+        return 64 if torch.device(self.device).type == "cpu" else 512

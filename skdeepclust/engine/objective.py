@@ -1,0 +1,182 @@
+"""The vocabulary of a method: Objective, what the net trains (Learner), where it stands (Run)."""
+
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from skdeepclust.augment.views import Views
+from skdeepclust.engine.images import Images
+
+__all__ = ["Learner", "Objective", "Run"]
+
+
+class Run:
+    """Where training stands; what the hooks of an objective may know.
+
+    Parameters
+    ----------
+    images : Images
+        Training samples.
+    n_epochs, n_steps : int
+        Epochs in all, steps per epoch.
+    embed : callable
+        ``embed(images) -> (n_samples, dim)`` eval-mode embedding of all samples.
+    generator : torch.Generator
+        On the device; for the objective's own random numbers.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs finished.
+    step : int
+        Steps finished, over all epochs.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        n_epochs: int,
+        n_steps: int,
+        embed: Any,
+        generator: torch.Generator,
+    ):
+        self.images = images
+        self.n_epochs = n_epochs
+        self.n_steps = n_steps
+        self.generator = generator
+        self.epoch = 0
+        self.step = 0
+        self._embed = embed
+        self._features: tuple[int, Tensor] | None = None
+
+    @property
+    def progress(self) -> float:
+        """Share of the training done, in [0, 1], by steps."""
+        return self.step / max(1, self.n_epochs * self.n_steps)
+
+    def features(self) -> Tensor:
+        """Eval-mode embedding (n_samples, dim) of all training samples, in order.
+
+        Computed once per step, however many ask.
+        """
+        if self._features is None or self._features[0] != self.step:
+            self._features = (self.step, self._embed(self.images))
+        return self._features[1]
+
+
+class Objective(nn.Module):
+    """A method: its networks, its state and its loss, as one module.
+
+    Subclasses hold every tensor they need as a parameter or buffer and implement
+    `forward` and `embed`; the hooks have empty defaults.
+
+    Parameters
+    ----------
+    hp : SimpleNamespace
+        The estimator's scalar parameters and ``n_samples``.
+
+    Attributes
+    ----------
+    n_views : int
+        Augmented views of each batch that `forward` receives.
+    drop_last : bool
+        Whether an epoch leaves out its last, smaller batch.
+    probability_temperature : float
+        Temperature of the softmax that turns scores into ``predict_proba``.
+    centers : Tensor of shape (n_clusters, embedding_dim)
+        Buffer; set by `on_train_end`.
+    """
+
+    n_views: ClassVar[int] = 2
+    drop_last: ClassVar[bool] = False
+    probability_temperature: ClassVar[float] = 0.1
+    centers: Tensor
+
+    def __init__(self, hp: SimpleNamespace):
+        super().__init__()
+        self.hp = hp
+        self.register_buffer("centers", torch.zeros(hp.n_clusters, hp.embedding_dim))
+
+    def forward(self, views: list[Tensor], index: Tensor) -> dict[str, Tensor]:
+        """Named loss terms, already weighted; the engine sums and logs them."""
+        raise NotImplementedError(f"{type(self).__name__} must implement forward")
+
+    def embed(self, x: Tensor) -> Tensor:
+        """(B, *shape) -> (B, embedding_dim): what is clustered; not yet normalised."""
+        raise NotImplementedError(f"{type(self).__name__} must implement embed")
+
+    def scores(self, z: Tensor) -> Tensor:
+        """Normalised embedding (B, embedding_dim) -> (B, n_clusters), the higher the nearer."""
+        return z @ F.normalize(self.centers, dim=1).T
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Optimizer groups; a group may carry ``lr_scale``, a factor on the learning rate."""
+        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+
+    def sampling_weights(self) -> Tensor | None:
+        """Weights (n_samples,) to draw the coming epoch with, or None for a permutation."""
+        return None
+
+    def health(self, run: Run) -> tuple[Tensor, Tensor]:
+        """Labels (n_samples,) and mean feature standard deviation () as training holds them.
+
+        They must cost no pass over the images: history and collapse warnings ask for
+        them after every epoch.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement health")
+
+    def on_epoch_begin(self, run: Run) -> None:
+        """Prepare the epoch: pseudo-labels, frozen copies."""
+
+    def on_step_end(self, run: Run) -> None:
+        """After the optimizer's step: moving averages, banks."""
+
+    def on_train_end(self, run: Run) -> None:
+        """Set ``centers`` from the final features."""
+        raise NotImplementedError(f"{type(self).__name__} must implement on_train_end")
+
+    def reorder(self, order: Tensor) -> None:
+        """Make cluster ``order[i]`` the new cluster i."""
+        self.centers.copy_(self.centers[order])
+
+
+class Learner(nn.Module):
+    """Augmented views of a batch into the objective's loss; clean samples into embeddings.
+
+    Parameters
+    ----------
+    views : Views
+        Augmentation and standardisation.
+    objective : Objective
+        The method.
+    precision : torch.dtype or None
+        What autocast computes in; None for no autocast.
+    """
+
+    def __init__(self, views: Views, objective: Objective, precision: torch.dtype | None):
+        super().__init__()
+        self.views = views
+        self.objective = objective
+        self.precision = precision
+
+    def forward(self, x: Tensor, index: Tensor) -> dict[str, Tensor]:
+        """Loss terms of one training batch."""
+        views = [_channels_last(view) for view in self.views(x)]
+        with torch.autocast(x.device.type, self.precision, enabled=self.precision is not None):
+            return self.objective(views, index)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Unit-norm embedding (B, embedding_dim) of clean samples.
+
+        Always in full precision: what a user sees must not depend on the hardware's
+        fast types.
+        """
+        return F.normalize(self.objective.embed(_channels_last(self.views.plain(x))), dim=1)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """The memory layout in which convolutions are fastest; vectors stay as they are."""
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x

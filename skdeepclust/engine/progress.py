@@ -1,0 +1,73 @@
+"""What verbose shows: a progress bar, or a line per epoch."""
+
+from typing import Any
+
+from skorch.callbacks import Callback
+
+__all__ = ["EpochLines", "ProgressBar", "describe"]
+
+
+def describe(row: dict[str, Any]) -> str:
+    """One epoch in a line: loss, label change, balance of the sizes, speed."""
+    parts = [f"loss {row['loss']:.4f}"]
+    if row["label_change"] == row["label_change"]:  # not NaN
+        parts.append(f"moved {row['label_change']:.1%}")
+    parts.append(f"balance {row['size_entropy']:.2f}")
+    if row["empty_clusters"]:
+        parts.append(f"empty {row['empty_clusters']}")
+    parts.append(f"{row['images_per_second']:,.0f} img/s")
+    return ", ".join(parts)
+
+
+class ProgressBar(Callback):
+    """A bar over all steps of the training, with loss and cluster health.
+
+    Parameters
+    ----------
+    title : str
+        Shown before the bar.
+    """
+
+    def __init__(self, title: str):
+        self.title = title
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Open the bar."""
+        from tqdm.auto import tqdm
+
+        total = net.run.n_epochs * net.run.n_steps
+        self.bar_ = tqdm(total=total, desc=self.title, unit="step", dynamic_ncols=True)
+
+    def on_batch_end(self, net: Any, **kwargs: Any) -> None:
+        """Advance it."""
+        self.bar_.update()
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Show the epoch's figures."""
+        self.bar_.set_postfix_str(describe(net.record))
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Close it, leaving the last line on screen."""
+        self.bar_.close()
+        del self.bar_
+
+
+class EpochLines(Callback):
+    """A line per epoch on standard output.
+
+    Parameters
+    ----------
+    title : str
+        Shown at the start of each line.
+    """
+
+    def __init__(self, title: str):
+        self.title = title
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Print the epoch's figures."""
+        print(
+            f"{self.title} {net.run.epoch:>4}/{net.run.n_epochs}  "
+            f"{describe(net.record)}, {net.record['seconds']:.2f} s",
+            flush=True,
+        )
