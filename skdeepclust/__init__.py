@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from skdeepclust.engine.health import CollapseWarning
-    from skdeepclust.methods.idfd import IDFDClustering
-    from skdeepclust.methods.propos import ProPosClustering
+    from skdeepclust.methods.idfd import IDFDClustering as IDFDClustering
+    from skdeepclust.methods.propos import ProPosClustering as ProPosClustering
 
 # The registry of methods: tests, benchmarks and documentation go through this table.
 METHODS = {
@@ -19,7 +19,7 @@ METHODS = {
 }
 _EXPORTS = {**METHODS, "CollapseWarning": "skdeepclust.engine.health"}
 
-__all__ = ["METHODS", "CollapseWarning", "IDFDClustering", "ProPosClustering", "__version__"]
+__all__ = ["METHODS", "CollapseWarning", "__version__", *METHODS]
 
 
 def _version() -> str:

@@ -3,7 +3,7 @@
 import sys
 import warnings
 from dataclasses import KW_ONLY, dataclass
-from numbers import Integral, Real
+from numbers import Integral, Number, Real
 from types import SimpleNamespace
 from typing import Any, ClassVar, Self, dataclass_transform
 
@@ -284,7 +284,7 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         scalars = {
             name: value
             for name, value in self.get_params(deep=False).items()
-            if value is None or isinstance(value, int | float | str)
+            if value is None or isinstance(value, str | Number | np.generic)
         }
         return SimpleNamespace(**scalars, n_samples=len(images))
 
@@ -302,7 +302,8 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
             warnings.warn(message, ConvergenceWarning, stacklevel=3)
         self.labels_ = labels
         self.cluster_centers_ = net.objective.centers.float().cpu().numpy()
-        self.history_ = [_row(row) for row in net.history]
+        # An interrupted epoch has a row without figures.
+        self.history_ = [_row(row) for row in net.history if "train_loss" in row]
         self.n_iter_ = len(self.history_)
 
     def _report_interrupt(self) -> None:
@@ -395,7 +396,7 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
     # -- input ----------------------------------------------------------------------------
 
     def _images(self, X: Any) -> Images:
-        check_is_fitted(self)
+        check_is_fitted(self, "labels_")
         array = self._read(X, reset=False)
         module = self.net_.module_
         return Images(array, torch.device(self.net_.device), module.views.mean.dtype)
@@ -404,7 +405,7 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         """Validate X and arrange it as (n, C, H, W) images or (n, F) vectors."""
         X = as_array(X)
         least = 2 if reset else 1
-        if _ndim(X) == 2:
+        if X.ndim == 2:
             array = validate_data(self, X, reset=reset, ensure_min_samples=least)
         else:
             array = check_array(X, allow_nd=True, estimator=self, ensure_min_samples=least)
@@ -429,10 +430,6 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         return tags
 
 
-def _ndim(X: Any) -> int:
-    return X.ndim if hasattr(X, "ndim") else np.ndim(X)
-
-
 def _image_shape(image_shape: Any) -> tuple[int, int, int] | None:
     if image_shape is None:
         return None
@@ -452,7 +449,7 @@ def _check_range(array: np.ndarray) -> np.ndarray:
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
     """A row of skorch's history as `history_` shows it."""
-    hidden = ("batches", "train_batch_count")
+    hidden = ("batches", "train_batch_count", "train_loss_best")
     renamed = {"train_loss": "loss"}
     return {renamed.get(k, k): v for k, v in row.items() if k not in hidden}
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 
 from skdeepclust.backbones.convnet import ConvNet
 from skdeepclust.backbones.mlp import Flatten, MLPBackbone
-from skdeepclust.backbones.resnet import resnet
+from skdeepclust.backbones.resnet import make_resnet
 
 __all__ = ["BACKBONES", "auto_backbone", "make_backbone"]
 
@@ -17,14 +18,14 @@ Shape = tuple[int, ...]
 
 # Above this side a ResNet keeps its ImageNet stem under stem="auto".
 SMALL_SIDE = 64
-# Images up to which a CPU trains the small net in minutes, whatever their side.
+# Images below which a CPU trains the small net in minutes, whatever their side.
 FEW_IMAGES = 20_000
 
 BACKBONES: dict[str, Callable[[Shape, str], nn.Module]] = {
     "convnet": lambda shape, stem: ConvNet(shape),
-    "resnet18": lambda shape, stem: resnet("resnet18", shape, stem),
-    "resnet34": lambda shape, stem: resnet("resnet34", shape, stem),
-    "resnet50": lambda shape, stem: resnet("resnet50", shape, stem),
+    "resnet18": lambda shape, stem: make_resnet("resnet18", shape, stem),
+    "resnet34": lambda shape, stem: make_resnet("resnet34", shape, stem),
+    "resnet50": lambda shape, stem: make_resnet("resnet50", shape, stem),
     "mlp": lambda shape, stem: MLPBackbone(shape),
     "identity": lambda shape, stem: Flatten(shape),
 }
@@ -52,7 +53,7 @@ def auto_backbone(shape: Shape, n_samples: int, device: torch.device) -> str:
     if len(shape) == 1:
         return "mlp"
     side = max(shape[1:])
-    light = device.type == "cpu" and (side <= SMALL_SIDE or n_samples <= FEW_IMAGES)
+    light = device.type == "cpu" and (side <= SMALL_SIDE or n_samples < FEW_IMAGES)
     return "convnet" if light or side <= 16 else "resnet18"
 
 
@@ -106,7 +107,7 @@ def _check(module: Any, shape: Shape) -> None:
     if not isinstance(module, nn.Module):
         raise ValueError(f"backbone must return an nn.Module, got {type(module).__name__}")
     width = getattr(module, "num_features", None)
-    if not isinstance(width, int):
+    if not isinstance(width, Integral):
         raise ValueError(
             f"backbone {type(module).__name__} has no integer attribute num_features: "
             "set it to the width of what forward returns"
@@ -119,8 +120,8 @@ def _check(module: Any, shape: Shape) -> None:
     except Exception as error:
         raise ValueError(f"backbone fails on samples of shape {shape}: {error}") from error
     module.train(training)
-    if tuple(out.shape) != (2, width):
+    made = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
+    if made != (2, width):
         raise ValueError(
-            f"backbone maps 2 samples to shape {tuple(out.shape)}, expected (2, {width}) "
-            "as num_features says"
+            f"backbone maps 2 samples to {made}, expected shape (2, {width}) as num_features says"
         )

@@ -29,7 +29,7 @@ class ConvNet(nn.Module):
         super().__init__()
         channels, side = shape[0], max(shape[1:])
         layers: list[nn.Module] = []
-        while side > 48:
+        while side > 32:
             layers += _block(channels, width // 2, stride=2)
             channels, side = width // 2, (side + 1) // 2
         for stage in range(3):

@@ -2,10 +2,10 @@
 
 from torch import Tensor, nn
 
-__all__ = ["resnet"]
+__all__ = ["make_resnet"]
 
 
-def resnet(name: str, shape: tuple[int, ...], stem: str) -> nn.Module:
+def make_resnet(name: str, shape: tuple[int, ...], stem: str) -> nn.Module:
     """Build a randomly initialised ResNet without its classifier.
 
     Parameters

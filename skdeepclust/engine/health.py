@@ -46,28 +46,21 @@ def collapsed(std: float, dim: int) -> bool:
 class Health:
     """Figures of each epoch, and a `CollapseWarning` where they stay bad.
 
-    An untrained network maps everything to nearly the same point, so the first third of
-    the training is not judged; after it three bad epochs in a row are, and the end always.
-
     Parameters
     ----------
     n_clusters : int
         Number of clusters K.
     dim : int
         Dimension of the embedding.
-    n_epochs : int
-        Length of the training.
     """
 
-    def __init__(self, n_clusters: int, dim: int, n_epochs: int):
+    def __init__(self, n_clusters: int, dim: int):
         self.n_clusters = n_clusters
         self.dim = dim
-        self.n_epochs = n_epochs
-        self.epoch = 0
         self.previous: Tensor | None = None
         self.bad_epochs = dict.fromkeys(_ADVICE, 0)
 
-    def record(self, labels: Tensor, std: Tensor) -> dict[str, float]:
+    def record(self, labels: Tensor, std: Tensor, judge: bool) -> dict[str, float]:
         """Figures of one epoch; warns once per fit and kind of collapse.
 
         Parameters
@@ -76,6 +69,8 @@ class Health:
             Cluster of each training sample.
         std : Tensor, scalar
             See `feature_std`.
+        judge : bool
+            Whether a bad epoch counts: see `Run.telling`.
 
         Returns
         -------
@@ -94,12 +89,9 @@ class Health:
             "feature_std": float(std),
         }
         self.previous = labels.clone()
-        self.epoch += 1
-        if self.epoch > self.n_epochs / 3:
+        if judge:
             for kind, bad in self._signs(shares, figures["feature_std"]).items():
-                self.bad_epochs[kind] = self.bad_epochs[kind] + 1 if bad else 0
-                if self.bad_epochs[kind] == _PATIENCE:
-                    _warn(kind)
+                self._count(kind, bad)
         return figures
 
     def conclude(self, labels: Tensor, std: Tensor) -> None:
@@ -115,6 +107,13 @@ class Health:
         for kind, bad in self._signs(self._shares(labels), float(std)).items():
             if bad and self.bad_epochs[kind] < _PATIENCE:
                 _warn(kind)
+
+    def _count(self, kind: str, bad: bool) -> None:
+        if self.bad_epochs[kind] == _PATIENCE:  # told already
+            return
+        self.bad_epochs[kind] = self.bad_epochs[kind] + 1 if bad else 0
+        if self.bad_epochs[kind] == _PATIENCE:
+            _warn(kind)
 
     def _shares(self, labels: Tensor) -> np.ndarray:
         counts = torch.bincount(labels, minlength=self.n_clusters).cpu().numpy()

@@ -168,7 +168,7 @@ class Batches:
 
 
 def as_array(X: Any) -> Any:
-    """Turn tensors and Datasets into an array; leave everything else to validation.
+    """Turn tensors, Datasets and lists into an array; what has dimensions stays as it is.
 
     Parameters
     ----------
@@ -177,7 +177,13 @@ def as_array(X: Any) -> Any:
 
     Returns
     -------
-    ndarray or X itself
+    ndarray, DataFrame or sparse matrix
+        For scikit-learn's validation.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If X is a path, a sparse tensor, or a Dataset without size, items or one shape.
     """
     if isinstance(X, str | bytes) or hasattr(X, "__fspath__"):
         raise TypeError(f"X must hold images or vectors, got the path {X!r}: load it first")
@@ -188,7 +194,7 @@ def as_array(X: Any) -> Any:
         return X.float().numpy() if X.dtype == torch.bfloat16 else X.numpy()
     if isinstance(X, Dataset):
         return _stack(X)
-    return X
+    return X if hasattr(X, "ndim") else np.asarray(X)
 
 
 def _stack(dataset: Dataset) -> np.ndarray:

@@ -197,7 +197,7 @@ class ObjectiveNet(NeuralNet):
         n_steps = len(self.get_iterator(X, training=True))
         self.run = Run(X, self.max_epochs, n_steps, self.embed, generator)
         hp = self.objective.hp
-        self.health = Health(hp.n_clusters, hp.embedding_dim, self.max_epochs)
+        self.health = Health(hp.n_clusters, hp.embedding_dim)
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
         """Let the objective prepare the epoch."""
@@ -220,6 +220,7 @@ class ObjectiveNet(NeuralNet):
         super().on_epoch_end(net, **kwargs)
         assert self.run is not None  # set by on_train_begin
         self.run.epoch += 1
+        self._check_finite(self.run.epoch)
         with torch.no_grad():
             labels, std = self.objective.health(self.run)
         seconds = time.perf_counter() - self._started
@@ -229,17 +230,19 @@ class ObjectiveNet(NeuralNet):
             "lr": self.optimizer_.param_groups[0]["lr"],
             "seconds": seconds,
             "images_per_second": self._samples / seconds,
-            **self.health.record(labels, std),
+            **self.health.record(labels, std, self.run.telling),
         }
+        # By skorch's names, so that its Checkpoint and EarlyStopping find them.
+        earlier = [row["train_loss"] for row in self.history[:-1]]
+        self.history.record("train_loss_best", all(self.record["loss"] < loss for loss in earlier))
         for name, value in self.record.items():
             self.history.record("train_loss" if name == "loss" else name, value)
-        self._check_finite()
 
-    def _check_finite(self) -> None:
+    def _check_finite(self, epoch: int) -> None:
         if not math.isfinite(self.record["loss"]):
             terms = {k: v for k, v in self.record.items() if v != v or abs(v) == math.inf}
             raise ValueError(
-                f"Training diverged in epoch {self.record['epoch']}: {sorted(terms)} not finite. "
+                f"Training diverged in epoch {epoch}: {sorted(terms)} not finite. "
                 f"Try a lower lr (now {self.lr}) or precision='float32'."
             )
 
@@ -249,8 +252,9 @@ class ObjectiveNet(NeuralNet):
         assert self.run is not None  # set by on_train_begin
         with torch.no_grad():
             self.objective.on_train_end(self.run)
-            z = self.run.features()
-            self.health.conclude(self.probabilities(z).argmax(1), feature_std(z))
+            if self.run.telling:
+                z = self.run.features()
+                self.health.conclude(self.probabilities(z).argmax(1), feature_std(z))
         self.run = None
         self._listening = {}
 

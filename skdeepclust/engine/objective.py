@@ -57,6 +57,15 @@ class Run:
         """Share of the training done, in [0, 1], by steps."""
         return self.step / max(1, self.n_epochs * self.n_steps)
 
+    @property
+    def telling(self) -> bool:
+        """Whether features tell of success by now: a third of the training, 20 steps at least.
+
+        Before that the running statistics of batch norms have hardly seen the data, and an
+        eval-mode network maps everything to nearly the same point.
+        """
+        return self.step >= 20 and self.progress > 1 / 3
+
     def features(self) -> Tensor:
         """Eval-mode embedding (n_samples, dim) of all training samples, in order.
 

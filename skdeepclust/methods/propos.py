@@ -66,9 +66,9 @@ class ProPosClustering(DeepClusterer):
 
     Deviations from the official code: prototypes and their empty clusters are those of the
     whole batch, labels stay with their images, and the scattering keeps its full weight
-    whatever the number of devices; both views pass the network as one batch; labels of an
-    epoch start from the last epoch's centres besides fresh k-means++ runs; resampling weighs
-    by the true cluster sizes. The defaults are for small images and short runs.
+    whatever the number of devices; both views pass the network as one batch; of the three
+    k-means runs of an epoch one starts from the last centres; resampling weighs by the true
+    cluster sizes. The defaults are for small images and short runs.
 
     References
     ----------
@@ -206,8 +206,14 @@ class ProPosObjective(Objective):
 
     def _cluster(self, run: Run, n_init: int) -> None:
         features = run.features()
+        # One run goes on from the last centres, the others start afresh: the best one wins.
         centers, self.labels, _ = kmeans(
-            features, self.hp.n_clusters, metric="cosine", n_init=n_init, generator=run.generator
+            features,
+            self.hp.n_clusters,
+            metric="cosine",
+            init=None if self.labels is None else self.centers,
+            n_init=n_init,
+            generator=run.generator,
         )
         self.centers.copy_(centers)
         self.spread = feature_std(features)

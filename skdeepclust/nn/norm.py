@@ -38,8 +38,10 @@ class GhostBatchNorm(nn.Module):
         groups = list(x.split(self.size))
         if len(groups[-1]) == 1:
             groups[-2:] = [torch.cat(groups[-2:])]
+        if self.norm.momentum is None:  # a cumulative average counts groups by itself
+            return torch.cat([self.norm(group) for group in groups])
         # Groups update the running statistics in turn: together as fast as one batch.
-        momentum = 1 - (1 - (self.norm.momentum or 0.1)) ** (1 / len(groups))
+        momentum = 1 - (1 - self.norm.momentum) ** (1 / len(groups))
         return torch.cat([self._normalise(group, momentum) for group in groups])
 
     def _normalise(self, x: Tensor, momentum: float) -> Tensor:
