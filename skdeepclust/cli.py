@@ -1,0 +1,219 @@
+"""The command line: ``skdeepclust demo``."""
+
+import argparse
+import importlib
+import importlib.util
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+__all__ = ["main"]
+
+_SUFFIXES = (".png", ".pdf", ".svg")
+_INTERRUPTED = 130  # what shells report of a command that Ctrl-C ended
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, default=None
+        Arguments; None takes those of the process.
+
+    Returns
+    -------
+    int
+        Exit status: 0, or 130 after Ctrl-C. Unusable arguments exit with 2.
+    """
+    parser = _parser()
+    args = parser.parse_args(argv)
+    try:
+        args.run(args)
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return _INTERRUPTED
+    except OSError as error:
+        parser.error(str(error))
+    return 0
+
+
+# -- arguments --------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    """Say in one line what to mend."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="skdeepclust", description="Deep image clustering.")
+    version = importlib.import_module("skdeepclust").__version__
+    parser.add_argument("--version", action="version", version=f"skdeepclust {version}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_demo(commands)
+    return parser
+
+
+def _add_demo(commands: Any) -> None:
+    text = (
+        "Cluster scikit-learn's 1,797 handwritten digits with k-means on the pixels and with each "
+        "method of skdeepclust, print a table and draw a picture. Takes a few minutes."
+    )
+    demo = commands.add_parser("demo", help="cluster real images and look at it", description=text)
+    demo.add_argument(
+        "--out",
+        type=_picture_path,
+        default=Path("skdeepclust_demo.png"),
+        metavar="FILE",
+        help="the picture: .png, .pdf or .svg (default: %(default)s)",
+    )
+    demo.add_argument("--seed", type=_integer(0), default=0, metavar="N", help="default: 0")
+    demo.add_argument(
+        "--epochs",
+        type=_integer(1),
+        metavar="N",
+        help="epochs of each method (default: as many as the method trains by default)",
+    )
+    demo.set_defaults(run=_demo)
+
+
+def _picture_path(text: str) -> Path:
+    path = Path(text)
+    if path.suffix.lower() not in _SUFFIXES:
+        raise argparse.ArgumentTypeError(f"{text!r} must end in {', '.join(_SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"make the folder {str(path.parent)!r} first")
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is a folder: name a file")
+    return path
+
+
+def _integer(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) < 2**32:
+            raise argparse.ArgumentTypeError(f"must be an integer >= {least}, got {text!r}")
+        return int(text)
+
+    return parse
+
+
+# -- demo -------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Clustering:
+    name: str
+    labels: np.ndarray
+    seconds: float
+    model: Any
+
+
+def _demo(args: argparse.Namespace) -> None:
+    from skdeepclust.datasets import load_digits_images
+
+    images, target = load_digits_images(return_X_y=True)
+    n_classes = len(np.unique(target))
+    print(
+        f"{len(images):,} handwritten digits of 8 x 8 pixels, {n_classes} clusters. "
+        "The classes serve to score, not to train.",
+        flush=True,
+    )
+    found = [_kmeans(images, n_classes, args.seed)]
+    _print_result(target, found[0])
+    for name in importlib.import_module("skdeepclust").METHODS:
+        found.append(_cluster(name, images, n_classes, args))
+        _print_result(target, found[-1])
+    _print_table(target, found)
+    _picture(images, target, found[1:], args)
+
+
+def _kmeans(images: np.ndarray, n_clusters: int, seed: int) -> _Clustering:
+    from sklearn.cluster import KMeans
+
+    start = time.perf_counter()
+    pixels = images.reshape(len(images), -1)
+    model = KMeans(n_clusters, n_init=10, random_state=seed).fit(pixels)
+    return _Clustering("k-means on pixels", model.labels_, time.perf_counter() - start, model)
+
+
+def _cluster(name: str, images: np.ndarray, n_clusters: int, args: Any) -> _Clustering:
+    method = getattr(importlib.import_module("skdeepclust"), name)
+    verbose = 1 if sys.stderr.isatty() else 0  # a log file has no use for a progress bar
+    model = method(n_clusters, random_state=args.seed, verbose=verbose)
+    if args.epochs is not None:
+        model.set_params(max_epochs=args.epochs)
+    print(f"\n{name}: training for {model.max_epochs} epochs", flush=True)
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Training was interrupted")
+        model.fit(images)
+    if model.net_.interrupted:
+        raise KeyboardInterrupt
+    return _Clustering(name, model.labels_, time.perf_counter() - start, model)
+
+
+def _figures(target: np.ndarray, found: _Clustering) -> dict[str, float]:
+    from skdeepclust.metrics import clustering_report
+
+    return {**clustering_report(target, found.labels), "seconds": found.seconds}
+
+
+def _print_result(target: np.ndarray, found: _Clustering) -> None:
+    figures = _figures(target, found)
+    scores = "  ".join(f"{name.upper()} {figures[name]:.3f}" for name in ("acc", "nmi", "ari"))
+    sizes = np.sort(np.bincount(found.labels))[::-1]
+    print(f"{found.name}: {scores}  {found.seconds:.1f} s")
+    print(f"  cluster sizes {' '.join(map(str, sizes))}", flush=True)
+
+
+def _print_table(target: np.ndarray, found: list[_Clustering]) -> None:
+    width = max(len(clustering.name) for clustering in found)
+    print(f"\n{'method':<{width}}    ACC    NMI    ARI  seconds")
+    for clustering in found:
+        row = "{acc:7.3f}{nmi:7.3f}{ari:7.3f}{seconds:9.1f}".format(**_figures(target, clustering))
+        print(f"{clustering.name:<{width}}{row}")
+    print(flush=True)
+
+
+# -- picture ----------------------------------------------------------------------------------
+
+
+def _picture(images: np.ndarray, target: np.ndarray, found: list[_Clustering], args: Any) -> None:
+    if importlib.util.find_spec("matplotlib") is None:
+        print("No picture, because matplotlib is not installed: pip install matplotlib")
+        return
+    print("Drawing the picture ...", flush=True)
+    _draw(images, target, found).savefig(args.out, dpi=150)
+    print(
+        f"The picture is in {args.out.resolve()}\n"
+        f"  left: images of each cluster of {found[-1].name}; right: a map of all images, "
+        "coloured by cluster.\n  Clusters bear the name of the class that they match best."
+    )
+
+
+def _draw(images: np.ndarray, target: np.ndarray, found: list[_Clustering]) -> Any:
+    from matplotlib.figure import Figure
+
+    from skdeepclust.inspection import ClusterGalleryDisplay, EmbeddingDisplay
+
+    figure = Figure(figsize=(11, 5.2), layout="constrained")
+    n_columns = -(-len(found) // 2)
+    grid = figure.add_gridspec(2, 1 + n_columns, width_ratios=[2.1 * n_columns] + [1] * n_columns)
+    title: Any = {"loc": "left", "size": 11, "weight": "bold"}
+    axes = figure.add_subplot(grid[:, 0], anchor="N")
+    axes.set_title(f"Clusters of {found[-1].name}", **title)
+    ClusterGalleryDisplay.from_estimator(found[-1].model, images, y=target, ax=axes)
+    for i, clustering in enumerate(found):
+        axes = figure.add_subplot(grid[i // n_columns, 1 + i % n_columns])
+        axes.set_title(clustering.name, **title)
+        EmbeddingDisplay.from_estimator(clustering.model, images, y=target, ax=axes)
+    return figure

@@ -1,0 +1,96 @@
+"""What both pictures know of clusters: their numbers, their names and their colours."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import linear_sum_assignment
+from sklearn.metrics.cluster import contingency_matrix
+from sklearn.utils import check_consistent_length
+
+# Petroff, "Accessible Color Sequences for Data Visualization", 2021: ten colours that people
+# with a colour vision deficiency tell apart.
+_COLORS = (
+    "#3f90da",
+    "#ffa90e",
+    "#bd1f01",
+    "#94a4a2",
+    "#832db6",
+    "#a96b59",
+    "#e76300",
+    "#b9ac70",
+    "#717581",
+    "#92dadd",
+)
+INK = "#222222"
+FAINT = "#6b6b6b"
+UNASSIGNED = "#d0d0d0"
+
+
+def color(position: int) -> str:
+    """Return the colour of the cluster that is shown at a position; ten of them repeat."""
+    return _COLORS[position % len(_COLORS)]
+
+
+def check_labels(labels: ArrayLike, n_samples: int) -> np.ndarray:
+    """Validate the cluster of each of `n_samples` samples.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n_samples,)
+        Integers; negative ones stand for samples without a cluster.
+    n_samples : int
+        How many there must be.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,), int64
+    """
+    array = np.asarray(labels)
+    if array.shape != (n_samples,):
+        raise ValueError(f"labels must have shape ({n_samples},), got {array.shape}")
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"labels must be integers, got dtype {array.dtype}")
+    array = array.astype(np.int64)
+    if not (array >= 0).any():
+        raise ValueError("labels puts no sample into a cluster")
+    return array
+
+
+def order_clusters(
+    labels: np.ndarray, y: ArrayLike | None = None
+) -> tuple[list[int], dict[int, str]]:
+    """Put the clusters that have members into the order in which to show them.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_samples,), int64
+        Cluster of each sample; negative is none.
+    y : array-like of shape (n_samples,), default=None
+        Class of each sample.
+
+    Returns
+    -------
+    clusters : list of int
+        By number; or with `y` by matched class, those that outnumber the classes last.
+    names : dict of int to str
+        The class that the Hungarian method matches each cluster with; empty without `y`.
+    """
+    clusters = [int(k) for k in np.unique(labels[labels >= 0])]
+    if y is None:
+        return clusters, {}
+    check_consistent_length(labels, y)
+    y = np.asarray(y)
+    if y.ndim != 1:
+        raise ValueError(f"y must be 1-D, got shape {y.shape}")
+    names = _match(y[labels >= 0], labels[labels >= 0])
+    return [*names, *(k for k in clusters if k not in names)], names
+
+
+def _match(y: np.ndarray, labels: np.ndarray) -> dict[int, str]:
+    classes: Any = np.unique(y)
+    clusters = np.unique(labels)
+    rows, columns = linear_sum_assignment(contingency_matrix(y, labels), maximize=True)
+    return {
+        int(clusters[column]): str(classes[row]) for row, column in zip(rows, columns, strict=True)
+    }
