@@ -1,0 +1,314 @@
+"""Training: stock skorch callbacks, the history, divergence, precision and Ctrl-C."""
+
+import copy
+import functools
+import operator
+import signal
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    EpochTimer,
+    GradientNormClipping,
+    PrintLog,
+    ProgressBar,
+    TrainEndCheckpoint,
+)
+
+import skdeepclust
+from skdeepclust.datasets import make_image_blobs
+from skdeepclust.metrics import hungarian_accuracy_scorer
+from skdeepclust.model_selection import TransductiveSplit
+
+# Eight steps are too few for a representation; these tests are about other things.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Clusters .* hold no sample"),
+    pytest.mark.filterwarnings("ignore::skdeepclust.CollapseWarning"),
+]
+
+METHODS = [getattr(skdeepclust, name) for name in skdeepclust.METHODS]
+HEALTH = {"label_change", "size_entropy", "empty_clusters", "feature_std"}
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    X, y = make_image_blobs(50, random_state=0)
+    X.flags.writeable = y.flags.writeable = False
+    return X, y
+
+
+def quick(method, **params):
+    """Four epochs of two steps, without warm-up of the learning rate."""
+    defaults = {"max_epochs": 4, "batch_size": 24, "warmup_epochs": 0, "random_state": 0}
+    return method(3, **defaults | params)
+
+
+class Recorder(Callback):
+    """What the callbacks of a batch see."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.losses, self.terms, self.index = [], [], []
+
+    def on_batch_end(self, net, batch=None, loss=None, y_pred=None, **kwargs):
+        epoch = net.run.epoch
+        self.losses.append((epoch, float(loss)))
+        self.terms.append((epoch, {k: float(v) for k, v in y_pred.items()}))
+        self.index.append((epoch, batch["index"].tolist()))
+
+
+# -- history --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_logged_losses_are_the_means_of_the_batches(method, blobs):
+    recorder = Recorder()
+    estimator = quick(method, callbacks=[recorder]).fit(blobs[0])
+    for row in estimator.history_:
+        epoch = row["epoch"] - 1
+        losses = [loss for e, loss in recorder.losses if e == epoch]
+        assert row["loss"] == pytest.approx(np.mean(losses), rel=1e-6)
+        terms = [t for e, t in recorder.terms if e == epoch]
+        for name in terms[0]:
+            assert row[name] == pytest.approx(np.mean([t[name] for t in terms]), rel=1e-6)
+        assert row["loss"] == pytest.approx(sum(row[name] for name in terms[0]), rel=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_history_rows(method, blobs):
+    estimator = quick(method).fit(blobs[0])
+    assert [row["epoch"] for row in estimator.history_] == [1, 2, 3, 4]
+    assert estimator.n_iter_ == 4
+    for row in estimator.history_:
+        assert {"loss", "lr", "seconds", "images_per_second"} | HEALTH <= set(row)
+        assert all(type(value) in (int, float) for value in row.values())
+        assert np.isfinite([v for k, v in row.items() if k != "label_change"]).all()
+        assert row["seconds"] > 0 and row["images_per_second"] > 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_full_epoch_sees_every_sample_once(method, blobs):
+    recorder = Recorder()
+    quick(method, batch_size=25, callbacks=[recorder]).fit(blobs[0])
+    for epoch in range(4):
+        seen = functools.reduce(
+            operator.iadd, (index for e, index in recorder.index if e == epoch), []
+        )
+        assert sorted(seen) == list(range(50))
+
+
+def test_training_keeps_no_samples(blobs):
+    estimator = quick(METHODS[0]).fit(blobs[0])
+    assert estimator.net_.run is None
+
+
+# -- stock callbacks ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_early_stopping_ends_training_without_raising(method, blobs):
+    stop = EarlyStopping(
+        monitor="train_loss", patience=2, threshold=100, threshold_mode="abs", sink=lambda _: None
+    )
+    estimator = quick(method, max_epochs=10, callbacks=[stop])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        estimator.fit(blobs[0])
+    assert not [w for w in caught if "interrupted" in str(w.message)]
+    assert estimator.n_iter_ == 3  # the first sets the mark, two miss it
+    np.testing.assert_array_equal(estimator.labels_, estimator.predict(blobs[0]))
+
+
+def test_early_stopping_inside_a_search(blobs):
+    stop = EarlyStopping(
+        monitor="train_loss", patience=2, threshold=100, threshold_mode="abs", sink=lambda _: None
+    )
+    search = GridSearchCV(
+        quick(METHODS[0], callbacks=[stop]),
+        {"lr": [1e-3]},
+        scoring=hungarian_accuracy_scorer,
+        cv=TransductiveSplit(),
+        error_score="raise",
+    ).fit(*blobs)
+    assert search.best_estimator_.n_iter_ == 3
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize("method", METHODS)
+def test_gradient_clipping_clips(method, blobs, precision):
+    class Start(Callback):
+        def on_train_begin(self, net, **kwargs):
+            self.weights = [p.detach().clone() for p in net.module_.parameters() if p.requires_grad]
+
+        def on_train_end(self, net, **kwargs):
+            self.last = [p.detach().clone() for p in net.module_.parameters() if p.requires_grad]
+
+        def moved(self):
+            pairs = zip(self.weights, self.last, strict=True)
+            return float(sum((a - b).square().sum() for a, b in pairs)) ** 0.5
+
+    free, clipped = Start(), Start()
+    params = {"optimizer": "sgd", "schedule": "constant", "lr": 0.1, "precision": precision}
+    params |= {"momentum": 0, "weight_decay": 0}
+    X = blobs[0].reshape(50, -1)  # convolutions in float16 are slow on CPUs
+    quick(method, **params, callbacks=[free]).fit(X)
+    quick(method, **params, callbacks=[clipped, GradientNormClipping(1e-3)]).fit(X)
+    # Eight steps of at most lr * clip, ten times that for ProPos' predictor.
+    assert clipped.moved() <= 8 * 0.1 * 1e-3 * 10.1
+    assert free.moved() > clipped.moved() * 2
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("monitor", [None, "train_loss", "train_loss_best"])
+def test_checkpoints_are_written(method, monitor, blobs, tmp_path):
+    quick(method, callbacks=[Checkpoint(monitor=monitor, dirname=tmp_path)]).fit(blobs[0])
+    assert {"params.pt", "optimizer.pt", "history.json"} <= {p.name for p in tmp_path.iterdir()}
+
+
+def test_a_train_end_checkpoint_holds_the_weights_of_the_end(blobs, tmp_path):
+    estimator = quick(METHODS[0], callbacks=[TrainEndCheckpoint(dirname=tmp_path)]).fit(blobs[0])
+    saved = torch.load(tmp_path / "train_end_params.pt", weights_only=True)
+    state = estimator.net_.module_.state_dict()
+    assert saved.keys() == state.keys()
+    assert all(torch.equal(saved[k], state[k]) for k in saved)
+
+
+@pytest.mark.parametrize("callback", [ProgressBar, EpochTimer, PrintLog])
+def test_stock_callbacks_run_and_change_nothing(callback, blobs, capsys):
+    plain = quick(METHODS[0]).fit(blobs[0])
+    watched = quick(METHODS[0], callbacks=[callback()]).fit(blobs[0])
+    np.testing.assert_array_equal(plain.transform(blobs[0]), watched.transform(blobs[0]))
+
+
+def test_callbacks_may_be_named_pairs(blobs):
+    recorder = Recorder()
+    quick(METHODS[0], callbacks=[("mine", recorder)]).fit(blobs[0])
+    assert len(recorder.losses) == 12
+
+
+def test_an_error_in_a_callback_reaches_the_user(blobs):
+    class Broken(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            raise RuntimeError("my own error")
+
+    with pytest.raises(RuntimeError, match="my own error"):
+        quick(METHODS[0], callbacks=[Broken()]).fit(blobs[0])
+
+
+# -- numerics -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_loss_that_is_not_finite_says_what_to_do(method, blobs):
+    estimator = quick(method, augment=lambda x: x * torch.nan, max_epochs=10)
+    with pytest.raises(ValueError, match=r"epoch 1.*\blr\b"):
+        estimator.fit(blobs[0])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16", "float64"])
+def test_every_precision_trains(method, precision, blobs):
+    # Convolutions in float16 are slow on CPUs.
+    X = blobs[0].reshape(50, -1) if precision == "float16" else blobs[0]
+    estimator = quick(method, precision=precision).fit(X)
+    np.testing.assert_array_equal(estimator.labels_, estimator.predict(X))
+    wanted = torch.float64 if precision == "float64" else torch.float32
+    assert {p.dtype for p in estimator.net_.module_.parameters()} == {wanted}
+    assert estimator.transform(X).dtype == estimator.predict_proba(X).dtype == np.float32
+    assert np.isfinite(estimator.transform(X)).all()
+
+
+def test_precisions_differ_and_float64_is_nearest_to_float32(blobs):
+    losses = {
+        p: quick(METHODS[0], precision=p, augment=None, max_epochs=1).fit(blobs[0]).history_[0]
+        for p in ("float32", "bfloat16", "float64")
+    }
+    exact, half = losses["float64"]["loss"], losses["bfloat16"]["loss"]
+    assert 0 < abs(losses["float32"]["loss"] - exact) < abs(half - exact)
+
+
+def test_ghost_batch_norm_is_put_into_the_nets(blobs):
+    from skdeepclust.nn.norm import GhostBatchNorm
+
+    estimator = quick(METHODS[0], norm_batch_size=8).fit(blobs[0])
+    kinds = {type(m) for m in estimator.net_.module_.modules()}
+    assert GhostBatchNorm in kinds
+    np.testing.assert_array_equal(estimator.labels_, estimator.predict(blobs[0]))
+
+
+# -- Ctrl-C ---------------------------------------------------------------------------------
+
+
+class Interrupt(Callback):
+    """Interrupts training in the third epoch, by raising or by a real signal."""
+
+    def __init__(self, how, event):
+        self.how, self.event = how, event
+
+    def strike(self, net, event):
+        if event == self.event and net.run.epoch == 2:
+            if self.how == "signal":
+                signal.raise_signal(signal.SIGINT)
+            else:
+                raise KeyboardInterrupt
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.strike(net, "epoch begin")
+
+    def on_batch_end(self, net, **kwargs):
+        self.strike(net, "batch end")
+
+
+@pytest.fixture(params=["raise", "signal"])
+def how(request):
+    if request.param == "signal" and signal.getsignal(signal.SIGINT) is not (
+        signal.default_int_handler
+    ):
+        pytest.skip("SIGINT is handled elsewhere")
+    return request.param
+
+
+@pytest.mark.parametrize("event", ["epoch begin", "batch end"])
+@pytest.mark.parametrize("method", METHODS)
+def test_ctrl_c_leaves_a_fitted_estimator_and_a_warning(method, how, event, blobs):
+    X, _ = blobs
+    estimator = quick(method, max_epochs=50, callbacks=[Interrupt(how, event)])
+    with pytest.warns(UserWarning, match="interrupted after 2 of 50"):
+        estimator.fit(X)
+    assert estimator.n_iter_ == len(estimator.history_) == 2
+    assert all(HEALTH | {"loss", "lr"} <= set(row) for row in estimator.history_)
+    np.testing.assert_array_equal(estimator.labels_, estimator.predict(X))
+    assert np.isfinite(estimator.cluster_centers_).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_ctrl_c_ends_a_grid_search(method, how, blobs):
+    search = GridSearchCV(
+        quick(method, callbacks=[Interrupt(how, "batch end")]),
+        {"lr": [1e-3, 1e-2]},
+        scoring=hungarian_accuracy_scorer,
+        cv=TransductiveSplit(),
+    )
+    with pytest.raises(KeyboardInterrupt):
+        search.fit(*blobs)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_ctrl_c_ends_a_cross_validation(method, how, blobs):
+    estimator = quick(method, callbacks=[Interrupt(how, "batch end")])
+    with pytest.raises(KeyboardInterrupt):
+        cross_val_score(estimator, *blobs, scoring=hungarian_accuracy_scorer, cv=2)
+
+
+def test_the_next_fit_after_ctrl_c_is_a_whole_one(blobs):
+    estimator = quick(METHODS[0], callbacks=[Interrupt("raise", "batch end")])
+    with pytest.warns(UserWarning, match="interrupted"):
+        estimator.fit(blobs[0])
+    whole = copy.deepcopy(estimator).set_params(callbacks=None).fit(blobs[0])
+    assert whole.n_iter_ == 4
+    np.testing.assert_array_equal(whole.labels_, quick(METHODS[0]).fit(blobs[0]).labels_)

@@ -1,0 +1,118 @@
+"""What must hold on a CUDA device besides everything that holds on a CPU."""
+
+import io
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+
+import skdeepclust
+from skdeepclust.datasets import make_image_blobs
+from skdeepclust.ops.kmeans import kmeans
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+    pytest.mark.filterwarnings("ignore:Clusters .* hold no sample"),
+    pytest.mark.filterwarnings("ignore::skdeepclust.CollapseWarning"),
+]
+
+METHODS = [getattr(skdeepclust, name) for name in skdeepclust.METHODS]
+
+
+@pytest.fixture(scope="module")
+def images():
+    return make_image_blobs(300, image_shape=(3, 32, 32), random_state=0)[0]
+
+
+def quick(method, **params):
+    defaults = {"max_epochs": 3, "batch_size": 64, "device": "cuda", "random_state": 0}
+    return method(3, **defaults | params)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("precision", ["auto", "float32", "bfloat16", "float16"])
+def test_labels_are_the_prediction(method, precision, images):
+    estimator = quick(method, precision=precision).fit(images)
+    np.testing.assert_array_equal(estimator.labels_, estimator.predict(images))
+    assert {p.device.type for p in estimator.net_.module_.parameters()} == {"cuda"}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_auto_takes_cuda(method, images):
+    estimator = quick(method, device="auto").fit(images)
+    assert estimator.net_.objective.centers.device.type == "cuda"
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("backbone", ["resnet18", "convnet"])
+def test_deterministic_fits_repeat_bitwise(method, backbone, images):
+    fits = [quick(method, backbone=backbone, deterministic=True).fit(images) for _ in range(2)]
+    np.testing.assert_array_equal(fits[0].labels_, fits[1].labels_)
+    np.testing.assert_array_equal(fits[0].cluster_centers_, fits[1].cluster_centers_)
+    np.testing.assert_array_equal(fits[0].transform(images), fits[1].transform(images))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("n", [1, 2, 65, 299])
+def test_subsets_are_predicted_bitwise_alike(method, n, images):
+    estimator = quick(method, max_epochs=1).fit(images)
+    np.testing.assert_array_equal(estimator.transform(images)[:n], estimator.transform(images[:n]))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_global_state_of_the_device_stays(method, images):
+    before = torch.cuda.get_rng_state()
+    quick(method, deterministic=True).fit(images)
+    assert torch.equal(before, torch.cuda.get_rng_state())
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("k", [10, 1000])
+def test_kmeans_repeats_bitwise(metric, k):
+    x = torch.randn(20_000, 64, device="cuda", generator=torch.Generator("cuda").manual_seed(0))
+    runs = [
+        kmeans(x, k, metric=metric, n_init=3, generator=torch.Generator("cuda").manual_seed(1))
+        for _ in range(2)
+    ]
+    for first, second in zip(*runs, strict=True):
+        assert torch.equal(first, second)
+
+
+def test_kmeans_is_the_one_of_the_cpu():
+    x = torch.randn(500, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    host = kmeans(x, 6, init=x[:6])
+    device = kmeans(x.cuda(), 6, init=x[:6].cuda())
+    assert torch.equal(host[1], device[1].cpu())
+    torch.testing.assert_close(host[0], device[0].cpu())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_pickled_on_cuda_loads_on_a_machine_without(method, images, tmp_path):
+    estimator = quick(method).fit(images)
+    (tmp_path / "model").write_bytes(pickle.dumps(estimator))
+    np.save(tmp_path / "X.npy", images)
+    script = """
+        import pickle, numpy as np, torch
+        assert not torch.cuda.is_available()
+        estimator = pickle.load(open("model", "rb"))
+        np.save("z.npy", estimator.transform(np.load("X.npy")))
+    """
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    subprocess.run(command, check=True, env=environment, cwd=tmp_path)
+    z = np.load(tmp_path / "z.npy")
+    np.testing.assert_allclose(z, estimator.transform(images), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_pickle_comes_back_to_cuda(method, images):
+    estimator = quick(method).fit(images)
+    again = pickle.load(io.BytesIO(pickle.dumps(estimator)))
+    np.testing.assert_array_equal(estimator.transform(images), again.transform(images))

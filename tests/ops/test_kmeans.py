@@ -1,0 +1,275 @@
+"""k-means against scikit-learn, its promises on restarts, budgets and empty clusters."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.cluster import KMeans
+
+from skdeepclust.metrics import clustering_accuracy
+from skdeepclust.ops import kmeans as module
+from skdeepclust.ops.kmeans import kmeans
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape, seed=0, dtype=torch.float64):
+    return torch.randn(*shape, generator=seeded(seed), dtype=dtype)
+
+
+def planted(k=6, per_cluster=30, noise=0.05, dtype=torch.float64):
+    """Points around k orthogonal directions, of very different lengths."""
+    y = torch.arange(k).repeat(per_cluster)
+    x = F.one_hot(y, k + 2).to(dtype) + noise * normal(len(y), k + 2, dtype=dtype)
+    return x, y
+
+
+def same(first, second):
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("tol", [0, 1e-4])
+@pytest.mark.parametrize("seed", range(5))
+def test_lloyd_is_scikit_learns_from_equal_centres(seed, tol):
+    x = normal(300, 5, seed=seed)
+    init = x[:7]
+    centers, labels, inertia = kmeans(x, 7, init=init, tol=tol)
+    peer = KMeans(7, init=init.numpy(), n_init=1, tol=tol, algorithm="lloyd").fit(x.numpy())
+    np.testing.assert_array_equal(labels, peer.labels_)
+    np.testing.assert_allclose(centers, peer.cluster_centers_, rtol=0, atol=1e-10)
+    assert float(inertia) == pytest.approx(peer.inertia_, rel=1e-10)
+
+
+def test_inertia_and_labels_belong_to_the_centres_returned():
+    x = normal(200, 4)
+    centers, labels, inertia = kmeans(x, 5, n_init=3, max_iter=2, generator=seeded())
+    distance = torch.cdist(x, centers).square()
+    assert torch.equal(labels, distance.argmin(1))
+    assert float(inertia) == pytest.approx(float(distance.min(1).values.sum()), rel=1e-10)
+
+
+def test_cosine_inertia_is_the_sum_of_one_minus_cos():
+    x = normal(200, 4)
+    centers, labels, inertia = kmeans(x, 5, metric="cosine", generator=seeded())
+    cosine = F.normalize(x, dim=1) @ centers.T
+    torch.testing.assert_close(centers.norm(dim=1), torch.ones(5, dtype=x.dtype))
+    assert torch.equal(labels, cosine.argmax(1))
+    assert float(inertia) == pytest.approx(float((1 - cosine.max(1).values).sum()), rel=1e-9)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("seed", range(5))
+def test_b11_11_planted_orthogonal_clusters_are_found(metric, seed):
+    x, y = planted()
+    _, labels, _ = kmeans(x, 6, metric=metric, n_init=3, generator=seeded(seed))
+    assert clustering_accuracy(y.numpy(), labels.numpy()) == 1
+
+
+def test_b11_11_cosine_ignores_the_length_of_rows():
+    x = normal(200, 6)
+    lengths = torch.rand(200, 1, generator=seeded(1), dtype=x.dtype) * 100 + 0.01
+    centers, labels, inertia = kmeans(x, 5, metric="cosine", generator=seeded())
+    scaled = kmeans(x * lengths, 5, metric="cosine", generator=seeded())
+    assert torch.equal(labels, scaled[1])
+    torch.testing.assert_close(centers, scaled[0])
+    torch.testing.assert_close(inertia, scaled[2])
+
+
+def test_euclidean_minds_the_length_of_rows():
+    x = torch.tensor([[1.0, 0], [1, 0.1], [10, 0], [10, 0.1]])
+    labels = kmeans(x, 2, generator=seeded())[1].tolist()
+    assert labels[0] == labels[1] != labels[2] == labels[3]
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_b11_11_equal_generators_give_bitwise_equal_results(metric):
+    x = normal(300, 8, dtype=torch.float32)
+    runs = [kmeans(x, 9, metric=metric, n_init=4, generator=seeded(3)) for _ in range(2)]
+    assert same(*runs)
+
+
+def test_generators_matter():
+    x = normal(300, 8)
+    inertias = {float(kmeans(x, 9, generator=seeded(s))[2]) for s in range(5)}
+    assert len(inertias) > 1
+
+
+def test_a_generator_keeps_the_global_one_untouched():
+    before = torch.get_rng_state()
+    kmeans(normal(50, 3), 4, n_init=2, generator=seeded())
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_restarts_are_never_worse_than_the_warm_start_alone(seed):
+    x = normal(300, 4, seed=seed)
+    init = x[:1].repeat(8, 1) + 1e-6 * normal(8, 4, seed=seed)
+    alone = kmeans(x, 8, init=init)[2]
+    several = kmeans(x, 8, init=init, n_init=5, generator=seeded(seed))[2]
+    assert several <= alone
+
+
+def test_restarts_help_where_one_run_gets_stuck():
+    x, _ = planted(k=12, per_cluster=10)
+    one = [float(kmeans(x, 12, generator=seeded(s))[2]) for s in range(10)]
+    many = [float(kmeans(x, 12, n_init=10, generator=seeded(s))[2]) for s in range(10)]
+    assert max(many) <= min(one) * (1 + 1e-9)
+
+
+def test_the_best_of_all_runs_is_returned():
+    x, y = planted(k=12, per_cluster=10)
+    perfect = torch.stack([x[y == i].mean(0) for i in range(12)])
+    optimum = (x - perfect[y]).square().sum()
+    _, _, found = kmeans(x, 12, init=perfect, n_init=4, generator=seeded(1))
+    assert float(found) == pytest.approx(float(optimum), rel=1e-9)
+
+
+def test_a_warm_start_at_the_solution_stays():
+    x, _ = planted()
+    solved = kmeans(x, 6, n_init=3, generator=seeded())
+    again = kmeans(x, 6, init=solved[0])
+    assert torch.equal(solved[1], again[1])
+    torch.testing.assert_close(solved[0], again[0])
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_no_cluster_dies_however_far_its_first_centre(metric):
+    x = normal(200, 3)
+    init = torch.full((6, 3), -1e3, dtype=x.dtype) + normal(6, 3, seed=1)
+    init[0] = x[0]
+    labels = kmeans(x, 6, metric=metric, init=init)[1]
+    assert torch.bincount(labels, minlength=6).min() > 0
+
+
+def test_no_cluster_dies_from_equal_first_centres():
+    x, _y = planted()
+    labels = kmeans(x, 6, init=x[:1].repeat(6, 1))[1]
+    assert torch.bincount(labels, minlength=6).min() > 0
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_fewer_distinct_rows_than_clusters(metric):
+    distinct = normal(3, 4)
+    x = distinct.repeat(10, 1)
+    centers, labels, inertia = kmeans(x, 5, metric=metric, n_init=2, generator=seeded())
+    assert torch.isfinite(centers).all()
+    assert len(labels.unique()) == 3
+    assert clustering_accuracy(np.tile(np.arange(3), 10), labels.numpy()) == 1
+    assert float(inertia) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_all_rows_zero(metric):
+    centers, labels, inertia = kmeans(torch.zeros(8, 3), 3, metric=metric, generator=seeded())
+    assert torch.isfinite(centers).all()
+    assert len(labels) == 8 and torch.isfinite(inertia)
+
+
+@pytest.mark.parametrize("budget", [1, 64, 1000])
+@pytest.mark.parametrize("n_init", [1, 3])
+def test_chunks_change_nothing(monkeypatch, budget, n_init):
+    # Integers are added and multiplied exactly, so that not even rounding may differ.
+    x = torch.randint(-9, 10, (150, 4), generator=seeded()).double()
+    init = x[:5].clone()
+    whole = kmeans(x, 5, init=init, n_init=n_init, generator=seeded())
+    monkeypatch.setattr(module, "_BUDGET", budget)
+    chunked = kmeans(x, 5, init=init, n_init=n_init, generator=seeded())
+    if n_init == 1:  # how many restarts are seeded at once changes the draws
+        assert torch.equal(whole[1], chunked[1])
+        torch.testing.assert_close(whole[0], chunked[0])
+        torch.testing.assert_close(whole[2], chunked[2])
+    else:
+        assert chunked[2] <= kmeans(x, 5, init=init)[2]
+
+
+def test_the_assignment_holds_no_more_than_the_budget(monkeypatch):
+    x = normal(500, 4)
+    monkeypatch.setattr(module, "_BUDGET", 700)
+    sizes = []
+    addmm = torch.addmm
+
+    def spy(*args, **kwargs):
+        out = addmm(*args, **kwargs)
+        sizes.append(out.numel())
+        return out
+
+    monkeypatch.setattr(torch, "addmm", spy)
+    kmeans(x, 7, n_init=2, generator=seeded())
+    assert 0 < max(sizes) <= 700
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_dtype_is_kept(dtype):
+    x, y = planted(dtype=dtype)
+    centers, labels, inertia = kmeans(x, 6, generator=seeded())
+    assert centers.dtype == inertia.dtype == dtype
+    assert labels.dtype == torch.int64
+    assert clustering_accuracy(y.numpy(), labels.numpy()) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_types_are_computed_in_float32(dtype):
+    x, y = planted()
+    centers, labels, _ = kmeans(x.to(dtype), 6, generator=seeded())
+    assert centers.dtype == torch.float32
+    assert clustering_accuracy(y.numpy(), labels.numpy()) == 1
+
+
+def test_autocast_does_not_reach_in():
+    x = normal(100, 8, dtype=torch.float32)
+    plain = kmeans(x, 4, generator=seeded())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert same(plain, kmeans(x, 4, generator=seeded()))
+
+
+def test_input_and_init_are_not_written_and_take_no_gradient():
+    x = normal(50, 3).requires_grad_()
+    init = x.detach()[:4].clone()
+    kept_x, kept_init = x.detach().clone(), init.clone()
+    centers, _, inertia = kmeans(x, 4, metric="cosine", init=init, n_init=2, generator=seeded())
+    assert torch.equal(x, kept_x) and torch.equal(init, kept_init)
+    assert not centers.requires_grad and not inertia.requires_grad
+
+
+def test_one_cluster_is_the_mean():
+    x = normal(50, 3)
+    centers, labels, inertia = kmeans(x, 1, generator=seeded())
+    torch.testing.assert_close(centers[0], x.mean(0))
+    assert labels.unique().tolist() == [0]
+    torch.testing.assert_close(inertia, (x - x.mean(0)).square().sum())
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_as_many_clusters_as_rows(metric):
+    x = normal(20, 3)
+    _, labels, inertia = kmeans(x, 20, metric=metric, n_init=2, generator=seeded())
+    assert sorted(labels.tolist()) == list(range(20))
+    assert float(inertia) == pytest.approx(0, abs=1e-9)
+
+
+def test_data_far_from_the_origin_are_still_told_apart():
+    x = torch.tensor([[0.0], [0.1], [5.0], [5.1]]) + 1000
+    labels = kmeans(x, 2, generator=seeded())[1].tolist()
+    assert labels[0] == labels[1] != labels[2] == labels[3]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"metric": "manhattan"}, "metric"),
+        ({"n_clusters": 0}, "n_clusters"),
+        ({"n_clusters": 11}, "n_clusters=11"),
+        ({"n_init": 0}, "n_init"),
+        ({"init": torch.zeros(3, 2)}, "init"),
+        ({"x": torch.zeros(10)}, "matrix"),
+        ({"x": torch.zeros(10, 2, dtype=torch.int64)}, "floating"),
+        ({"x": torch.full((10, 2), torch.nan)}, "NaN"),
+        ({"x": torch.full((10, 2), torch.inf)}, "infinite"),
+    ],
+)
+def test_bad_input_is_named(change, named):
+    call = {"x": normal(10, 2), "n_clusters": 2} | change
+    with pytest.raises(ValueError, match=named):
+        kmeans(call.pop("x"), call.pop("n_clusters"), **call)
