@@ -43,6 +43,10 @@ NON_NEGATIVE = Interval(Real, 0, None, closed="left")
 UNIT = Interval(Real, 0, 1, closed="both")
 COUNT = Interval(Integral, 1, None, closed="left")
 
+# Small data sets take smaller batches: what counts is the number of steps. Digits, ACC of IDFD:
+# 0.96 at 7 steps per epoch, however many epochs, 0.97 at 14.
+_LEAST_STEPS, _LEAST_BATCH = 16, 64
+
 _SHARED = """n_clusters : int, default=8
         Number of clusters K.
     backbone : str, nn.Module or callable, default="auto"
@@ -68,7 +72,8 @@ _SHARED = """n_clusters : int, default=8
     max_epochs : int, default={max_epochs}
         Passes over the training samples.
     batch_size : int, default={batch_size}
-        Samples per step.
+        Samples per step. Fewer on fewer than 16 batches of samples: an epoch takes at least
+        16 steps, as long as they have 64 samples.
     norm_batch_size : int, default=None
         Ghost batch norm: take training statistics over so many samples at a time, as a run
         on several devices does. None takes the whole batch.
@@ -259,7 +264,7 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
             momentum=self.momentum,
             weight_decay=self.weight_decay,
             max_epochs=self.max_epochs,
-            batch_size=self.batch_size,
+            batch_size=min(self.batch_size, max(_LEAST_BATCH, len(images) // _LEAST_STEPS)),
             device=str(images.device),
             callbacks=self._callbacks(),
         )
@@ -387,7 +392,8 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
             A value in [-1, 1]: 0 for a single cluster, -1 when the representation has
             collapsed.
         """
-        z = self.net_.embed(self._images(X))
+        images = self._images(X)
+        z = self.net_.embed(images)
         if collapsed(float(feature_std(z)), z.shape[1]):
             return -1.0
         labels = self.net_.probabilities(z).argmax(1)

@@ -10,12 +10,13 @@ from skdeepclust import CollapseWarning
 from skdeepclust.datasets import load_digits_images
 from skdeepclust.metrics import clustering_report
 
-# Bars of ACC with default parameters, TO BE CONFIRMED by the mean and spread of five seeds
-# (issue 2 asks IDFD >= 0.97, ProPos >= 0.95; k-means 0.79): the mean less three spreads.
-# A new method needs a line here.
-BARS = {
-    "IDFDClustering": 0.93,
-    "ProPosClustering": 0.88,
+# Bars of ACC after so many epochs (in every run) and with default parameters (marked slow).
+# TO BE CONFIRMED when the defaults are settled. Measured 2026-11-22 with three seeds: IDFD after
+# 15 epochs 0.835, 0.760, 0.854; ProPos after 25 epochs 0.734, 0.750, 0.757. The bars of the
+# defaults are guesses below issue 2's 0.97 and 0.95, for one seed. A new method needs a line.
+BARS = {  # method: (epochs, bar, bar of the defaults)
+    "IDFDClustering": (15, 0.65, 0.93),
+    "ProPosClustering": (25, 0.70, 0.88),
 }
 SECONDS = 60  # issue 2, on two cores
 
@@ -25,30 +26,27 @@ def all_digits():
     return load_digits_images(return_X_y=True)
 
 
+def accuracy(estimator, images, target):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CollapseWarning)
+        return clustering_report(target, estimator.fit_predict(images))["acc"]
+
+
 def test_every_method_has_a_bar():
     assert BARS.keys() == skdeepclust.METHODS.keys()
 
 
+@pytest.mark.parametrize("name", BARS)
+def test_digits_in_few_epochs(name, all_digits):
+    epochs, bar, _ = BARS[name]
+    estimator = getattr(skdeepclust, name)(10, max_epochs=epochs, random_state=0)
+    assert accuracy(estimator, *all_digits) >= bar
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BARS)
-def test_digits_in_full(name, all_digits):
-    images, target = all_digits
+def test_digits_with_default_parameters(name, all_digits):
     started = time.perf_counter()
     estimator = getattr(skdeepclust, name)(10, random_state=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", CollapseWarning)
-        labels = estimator.fit_predict(images)
-    assert clustering_report(target, labels)["acc"] >= BARS[name]
+    assert accuracy(estimator, *all_digits) >= BARS[name][2]
     assert time.perf_counter() - started <= SECONDS
-
-
-# ACC after this many epochs of the default 100, for a suite that runs in minutes.
-SHORT = {"IDFDClustering": (15, 0.80), "ProPosClustering": (25, 0.70)}
-
-
-@pytest.mark.parametrize("name", SHORT)
-def test_digits_in_few_epochs_beat_chance_and_noise(name, all_digits):
-    images, target = all_digits
-    epochs, bar = SHORT[name]
-    estimator = getattr(skdeepclust, name)(10, max_epochs=epochs, random_state=0)
-    assert clustering_report(target, estimator.fit_predict(images))["acc"] >= bar

@@ -284,4 +284,4 @@ class ObjectiveNet(NeuralNet):
     @property
     def _size(self) -> int:
         """Samples per inference batch: one fixed shape, small on CPUs to stay in cache."""
-        return 64 if torch.device(self.device).type == "cpu" else 512
+        return 128 if torch.device(self.device).type == "cpu" else 512

@@ -87,7 +87,8 @@ def make_optimizer(
     Optimizer
     """
     if name == "sgd":
-        return SGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay)
+        return SGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
     if name == "adamw":
-        return AdamW(groups, lr=lr, betas=(momentum, 0.999), weight_decay=weight_decay)
+        betas = (momentum, 0.999)
+        return AdamW(groups, lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
     return LARS(groups, lr=lr, momentum=momentum, weight_decay=weight_decay)

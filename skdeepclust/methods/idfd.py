@@ -89,9 +89,9 @@ class IDFDClustering(DeepClusterer):
 
     embedding_dim: int = 64
     hidden_dim: int | None = None
-    max_epochs: int = 100
-    lr: float = 4e-3
-    schedule: str = "onecycle"
+    max_epochs: int = 130
+    lr: float = 3e-3
+    warmup_epochs: float = 5
 
     temperature: float = 1.0
     decorrelation: str = "softmax"

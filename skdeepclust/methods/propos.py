@@ -86,7 +86,7 @@ class ProPosClustering(DeepClusterer):
 
     embedding_dim: int = 64
     hidden_dim: int | None = 256
-    max_epochs: int = 100
+    max_epochs: int = 75
     schedule: str = "cosine"
     warmup_epochs: float = 5
 
