@@ -89,7 +89,7 @@ class IDFDClustering(DeepClusterer):
 
     embedding_dim: int = 64
     hidden_dim: int | None = None
-    max_epochs: int = 130
+    max_epochs: int = 150
     lr: float = 3e-3
     warmup_epochs: float = 5
 
