@@ -110,8 +110,8 @@ def measure(model, images, target):
     X = images if deep else images.reshape(len(images), -1) / 255
     start = time.perf_counter()
     labels = model.fit(X).labels_
-    row = clustering_report(target, labels)
-    row["seconds"] = round(time.perf_counter() - start, 2)
+    seconds = time.perf_counter() - start
+    row = clustering_report(target, labels) | {"seconds": round(seconds, 2)}
     row["n_iter"] = getattr(model, "n_iter_", None)
     if deep:
         speeds = [epoch["images_per_second"] for epoch in model.history_]

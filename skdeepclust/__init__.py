@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from skdeepclust.methods.idfd import IDFDClustering as IDFDClustering
     from skdeepclust.methods.propos import ProPosClustering as ProPosClustering
 
-# The registry of methods: tests, benchmarks and documentation go through this table.
+# The registry of methods: tests, benchmarks and the command line go through this table.
 METHODS = {
     "IDFDClustering": "skdeepclust.methods.idfd",
     "ProPosClustering": "skdeepclust.methods.propos",

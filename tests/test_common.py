@@ -331,5 +331,5 @@ def test_twin_for_images(method, twin, request):
 @pytest.mark.parametrize("method", METHODS)
 def test_every_check_has_a_twin_or_a_reason(method):
     names = {check.func.__name__ for _, check in estimator_checks_generator(method())}
-    assert names == TWINS.keys() | NO_TWIN.keys()
+    assert names <= TWINS.keys() | NO_TWIN.keys()
     assert not TWINS.keys() & NO_TWIN.keys()

@@ -67,7 +67,7 @@ def fitted(request):
 
 # -- signature ----------------------------------------------------------------------------------
 
-# Name and default of api.md's table, in its order; `...` is a default that methods choose.
+# Name and default of every public parameter, in order; `...` is a default that methods choose.
 SHARED = {
     "n_clusters": 8, "backbone": "auto", "stem": "auto", "weights": None, "freeze_backbone": False,
     "image_shape": None, "augment": "auto", "embedding_dim": ..., "hidden_dim": ...,
@@ -77,7 +77,7 @@ SHARED = {
     "checkpoint_every": 1, "on_error": "raise", "deterministic": False, "random_state": None,
     "verbose": 0,
 }  # fmt: skip
-# Issues of their own; take a name out when its parameter works.
+# Not there yet; take a name out when its parameter works.
 LATER = {
     "weights", "freeze_backbone", "compile", "checkpoint", "checkpoint_every", "on_error"
 }  # fmt: skip

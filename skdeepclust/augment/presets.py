@@ -101,7 +101,7 @@ def secu(shape: Shape) -> tuple[nn.Module, nn.Module]:
 def simclr(shape: Shape) -> nn.Module:
     """SimCLR's views with crops from 20 % of the area on, blurred above 64 px only.
 
-    Source: our reconstruction of CDC, whose paper names no augmentation (Chen et al., ICML 2020).
+    Source: T. Chen et al., ICML 2020; the crops and the size limit of the blur are ours.
     """
     blur = [_blur(p=0.5)] if max(shape[1:]) > 64 else []
     return nn.Sequential(

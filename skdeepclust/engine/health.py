@@ -1,14 +1,15 @@
 """Is the clustering alive? Health figures of each epoch, and the warning when it is not."""
 
 import math
-import warnings
 
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-__all__ = ["CollapseWarning", "Health", "feature_std"]
+from skdeepclust.engine.warn import warn_user
+
+__all__ = ["CollapseWarning", "Health", "collapsed", "feature_std"]
 
 # A representation has collapsed when its features vary by less than this share of what
 # they do on a uniformly covered sphere (1 / sqrt(dim)).
@@ -136,7 +137,7 @@ class Health:
 
 
 def _warn(kind: str) -> None:
-    warnings.warn(_ADVICE[kind], CollapseWarning, stacklevel=2)
+    warn_user(_ADVICE[kind], CollapseWarning)
 
 
 _ADVICE = {

@@ -203,7 +203,7 @@ def _stack(dataset: Dataset) -> np.ndarray:
     samples: list[np.ndarray] = []
     for i in range(len(dataset)):
         item = dataset[i]
-        sample = np.asarray(item[0] if isinstance(item, tuple | list) else item)
+        sample = np.asarray(as_array(item[0] if isinstance(item, tuple | list) else item))
         if samples and sample.shape != samples[0].shape:
             raise ValueError(
                 f"X[{i}] has shape {sample.shape}, X[0] has {samples[0].shape}: "

@@ -29,12 +29,22 @@ def isolated(seed: int, device: torch.device, deterministic: bool) -> Iterator[N
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     devices = [] if device.type == "cpu" else [device]
     with torch.random.fork_rng(devices=devices, device_type=_rng_type(device)):
-        torch.manual_seed(seed)
+        _seed(seed, device)
         try:
             torch.use_deterministic_algorithms(was or deterministic, warn_only=warn_only)
             yield
         finally:
             torch.use_deterministic_algorithms(was, warn_only=warn_only)
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    # torch.manual_seed would reach accelerators that nobody uses here, and so nobody restores.
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+    elif device.type != "cpu":
+        torch.get_device_module(device.type).manual_seed(seed)
 
 
 def _rng_type(device: torch.device) -> str:

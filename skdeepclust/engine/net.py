@@ -1,4 +1,4 @@
-"""The skorch net that trains an objective, and the function that runs it."""
+"""The skorch net that trains an objective and embeds samples with it."""
 
 import math
 import time
@@ -12,7 +12,7 @@ from skorch.callbacks import Callback, EarlyStopping
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
-from skdeepclust.engine.health import Health, feature_std
+from skdeepclust.engine.health import Health, collapsed, feature_std
 from skdeepclust.engine.images import Batches, Images
 from skdeepclust.engine.objective import Learner, Objective, Run
 from skdeepclust.engine.optim import make_optimizer
@@ -43,6 +43,8 @@ class ObjectiveNet(NeuralNet):
         Where training stands; None before and after.
     record : dict
         The history row of the last epoch, as the estimator's ``history_`` shows it.
+    collapsed : bool
+        Whether training ended with all samples embedded alike.
     interrupted : bool
         Whether a KeyboardInterrupt other than skorch's EarlyStopping ended training.
     """
@@ -64,6 +66,7 @@ class ObjectiveNet(NeuralNet):
         self.weight_decay = weight_decay
         self.run: Run | None = None
         self.record: dict[str, Any] = {}
+        self.collapsed = False
         self.interrupted = False
 
     @property
@@ -252,9 +255,11 @@ class ObjectiveNet(NeuralNet):
         assert self.run is not None  # set by on_train_begin
         with torch.no_grad():
             self.objective.on_train_end(self.run)
+            z = self.run.features()
+            std = feature_std(z)
+            self.collapsed = collapsed(float(std), z.shape[1])
             if self.run.telling:
-                z = self.run.features()
-                self.health.conclude(self.probabilities(z).argmax(1), feature_std(z))
+                self.health.conclude(self.probabilities(z).argmax(1), std)
         self.run = None
         self._listening = {}
 
@@ -268,10 +273,10 @@ class ObjectiveNet(NeuralNet):
 
     @torch.no_grad()
     def infer_proba(self, images: Images) -> np.ndarray:
-        """Cluster probabilities (n_samples, n_clusters)."""
+        """Cluster probabilities (n_samples, n_clusters), float32."""
         self._set_training(False)
         parts = [
-            self.probabilities(self.module_.embed(x))[:real].cpu()
+            self.probabilities(self.module_.embed(x))[:real].float().cpu()
             for x, real in images.padded(self._size)
         ]
         return torch.cat(parts).numpy()

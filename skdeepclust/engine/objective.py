@@ -80,7 +80,7 @@ class Objective(nn.Module):
     """A method: its networks, its state and its loss, as one module.
 
     Subclasses hold every tensor they need as a parameter or buffer and implement
-    `forward` and `embed`; the hooks have empty defaults.
+    `forward`, `embed`, `health` and `on_train_end`; everything else has a default.
 
     Parameters
     ----------

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from skdeepclust._sklearn import StrOptions
 from skdeepclust.base import NON_NEGATIVE, POSITIVE, UNIT, DeepClusterer
@@ -252,6 +253,7 @@ class _InstanceDiscrimination(torch.autograd.Function):
         return (log_partition - (v * own).sum(1) / temperature).mean()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor, None, None, None]:
         (slope,) = ctx.saved_tensors
         return slope * grads[0], None, None, None

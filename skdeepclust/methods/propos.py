@@ -40,9 +40,8 @@ class ProPosClustering(DeepClusterer):
     noise_std : float, default=0.001
         Standard deviation of the noise on the unnormalised embedding.
     scattering_warmup : int, default=50
-        Epochs without scattering and noise, in which the representation forms. Shorter, and
-        mistakes of the first clusters last: with 30 epochs two of the digits stayed merged in
-        one run of three.
+        Epochs without scattering and noise, in which the representation forms. Too short, and
+        mistakes of the first clusters last.
     ema_momentum : float, default=0.996
         Share of the target's old weights at each step.
     ema_schedule : {"constant", "cosine"}, default="constant"

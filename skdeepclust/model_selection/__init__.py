@@ -1,4 +1,4 @@
-"""Splitters and searches for clusterings, which have no held-out part."""
+"""Splitters for clusterings, which have no held-out part."""
 
 from skdeepclust.model_selection._split import TransductiveSplit
 

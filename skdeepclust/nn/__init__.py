@@ -1,1 +1,1 @@
-"""Blocks with state: heads, moving averages, banks, ghost batch norm."""
+"""Blocks with state: heads, moving averages, ghost batch norm."""

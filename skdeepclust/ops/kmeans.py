@@ -67,7 +67,7 @@ def kmeans(
     -----
     A cluster that loses its last member is moved to the row farthest from its own
     centre, so clusters stay empty only where `x` has fewer than K distinct rows.
-    No temporary holds more than a fixed number of elements, whatever n and K.
+    The distances, n x K for each run, are never held whole.
 
     References
     ----------
@@ -161,9 +161,10 @@ def _squared_distances(x: Tensor, square: Tensor, rows: Tensor) -> Tensor:
 
 def _draw(weights: Tensor, size: int, generator: torch.Generator | None) -> Tensor:
     """`size` column indices for each row of `weights`, drawn in proportion to them."""
-    cumulative = weights.double().cumsum(1)
-    shape = (len(weights), size)
-    draws = torch.rand(shape, generator=generator, device=weights.device, dtype=torch.float64)
+    device = weights.device
+    wide = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64
+    cumulative = weights.to(wide).cumsum(1)
+    draws = torch.rand(len(weights), size, generator=generator, device=device, dtype=wide)
     # right=True never lands on a column of weight zero while any weight is positive.
     found = torch.searchsorted(cumulative, draws * cumulative[:, -1:], right=True)
     return found.clamp_max(weights.shape[1] - 1)
