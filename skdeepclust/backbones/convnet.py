@@ -34,9 +34,10 @@ class ConvNet(nn.Module):
             channels, side = width // 2, (side + 1) // 2
         for stage in range(3):
             out = width << stage
-            stride = 2 if stage or side >= 16 else 1
+            # oneDNN's weight gradient of a strided convolution is NaN on 1 x 1 maps.
+            stride = 2 if side >= 16 or (stage and side > 1) else 1
             layers += [*_block(channels, out, stride), *_block(out, out)]
-            channels = out
+            channels, side = out, -(-side // stride)
         self.layers = nn.Sequential(*layers)
         self.num_features = channels
 

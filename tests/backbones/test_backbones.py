@@ -165,7 +165,7 @@ def test_a_module_is_never_trained_in_place():
     module = Net()
     before, mode = copy.deepcopy(module.state_dict()), module.training
     X, _ = make_image_blobs(20, random_state=0)
-    estimator = IDFDClustering(2, backbone=module, max_epochs=1, random_state=0).fit(X)
+    estimator = IDFDClustering(2, backbone=module, max_epochs=2, random_state=0).fit(X)
     assert all(torch.equal(before[k], v) for k, v in module.state_dict().items())
     assert module.training == mode
     assert all(p.grad is None for p in module.parameters())

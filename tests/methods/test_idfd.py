@@ -461,7 +461,8 @@ def test_a10_8_training_updates_once_a_step_from_the_weights_before_it():
     # Without augmentation and batch norm a forward can be repeated bit by bit.
     estimator = IDFDClustering(
         3, backbone="identity", augment=None, embedding_dim=6, batch_size=16, max_epochs=3,
-        optimizer="sgd", lr=0.5, schedule="constant", callbacks=[watch], random_state=0,
+        optimizer="sgd", lr=0.5, schedule="constant", warmup_epochs=0, callbacks=[watch],
+        random_state=0,
     )  # fmt: skip
     estimator.fit(X)
     assert watch.checked == 12
