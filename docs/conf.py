@@ -22,6 +22,7 @@ extensions = [
     "numpydoc",
     "myst_parser",
     "preset_table",
+    "recipe_table",
 ]
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]

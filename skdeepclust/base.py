@@ -35,6 +35,7 @@ from skdeepclust.engine.schedule import SCHEDULES, Schedule
 from skdeepclust.engine.warn import warn_user
 from skdeepclust.nn.norm import ghost_batch_norm
 from skdeepclust.ops.silhouette import simplified_silhouette
+from skdeepclust.recipes import RECIPES, Recipe, find
 
 __all__ = ["DeepClusterer"]
 
@@ -54,9 +55,9 @@ _SHARED = """n_clusters : int, default=8
         callable ``shape -> module``. ``"auto"`` takes the MLP for vectors, the small net for
         images up to 16 x 16 and, on a CPU, for images up to 64 x 64 or fewer than 20,000 of
         them, and ResNet-18 otherwise.
-    stem : {{"auto", "small", "imagenet"}}, default="auto"
-        First layers of a ResNet: 3x3 without pooling or 7x7 with it. ``"auto"`` is small up
-        to a side of 64.
+    stem : {{"auto", "small", "small-pool", "imagenet"}}, default="auto"
+        First layers of a ResNet: 3x3 without pooling, 3x3 with it or 7x7 with it. ``"auto"``
+        is small up to a side of 64.
     image_shape : (C, H, W), default=None
         Unflattens 2-D rows into images and settles the layout of 4-D input. None means that
         2-D rows are vectors.
@@ -84,8 +85,10 @@ _SHARED = """n_clusters : int, default=8
         Momentum; beta1 of AdamW.
     weight_decay : float, default={weight_decay}
         Weight decay.
-    schedule : {{"cosine", "multistep", "onecycle", "constant"}}, default={schedule!r}
-        Course of the learning rate, see :func:`skdeepclust.engine.schedule.lr_factor`.
+    schedule : str, default={schedule!r}
+        Course of the learning rate: ``"cosine"``, ``"delayed-cosine"``, ``"multistep"``,
+        ``"onecycle"`` or ``"constant"``, see
+        :func:`skdeepclust.engine.schedule.lr_factor`.
     warmup_epochs : float, default={warmup_epochs}
         Epochs of linear learning-rate warm-up.
     device : str or torch.device, default="auto"
@@ -162,7 +165,7 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_clusters": [COUNT],
         "backbone": [str, nn.Module, callable],
-        "stem": [StrOptions({"auto", "small", "imagenet"})],
+        "stem": [StrOptions({"auto", "small", "small-pool", "imagenet"})],
         "image_shape": [tuple, list, None],
         "augment": [str, callable, tuple, list, None],
         "embedding_dim": [COUNT],
@@ -193,6 +196,62 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
             cls.__doc__ = cls.__doc__.replace("{shared}", shared).replace(
                 "{attributes}", _ATTRIBUTES
             )
+
+    # -- published settings -------------------------------------------------------------
+
+    @classmethod
+    def recipes(cls) -> dict[str, Recipe]:
+        """Published settings of this method, by name.
+
+        Returns
+        -------
+        dict of str to Recipe
+            Printing a recipe shows each value with its source, what the estimator cannot
+            express, and the published figures.
+
+        Examples
+        --------
+        >>> from skdeepclust import IDFDClustering
+        >>> print(IDFDClustering.recipes()["cifar10"])
+        IDFDClustering, recipe 'cifar10', version 1
+        CIFAR-10: fitted on train (50,000 images), scored on train
+        ...
+        lr                          0.03         official code, main.py
+        ...
+        """
+        return {recipe.name: recipe for recipe in RECIPES.get(cls.__name__, ())}
+
+    @classmethod
+    def from_recipe(cls, name: str, **overrides: Any) -> Self:
+        """Build an estimator with the settings of a published run.
+
+        Parameters
+        ----------
+        name : str
+            Name of a recipe, see `recipes`.
+        **overrides
+            Parameters of the estimator, which win over those of the recipe.
+
+        Returns
+        -------
+        DeepClusterer
+            Not fitted.
+
+        Raises
+        ------
+        ValueError
+            If there is no such recipe; the message lists those there are.
+        TypeError
+            If an override is no parameter of the estimator.
+
+        Examples
+        --------
+        >>> from skdeepclust import ProPosClustering
+        >>> model = ProPosClustering.from_recipe("cifar10", max_epochs=200, random_state=0)
+        >>> model.backbone, model.lr, model.max_epochs
+        ('resnet34', 0.05, 200)
+        """
+        return cls(**find(cls.__name__, name).params | overrides)
 
     # -- what a method implements -------------------------------------------------------
 

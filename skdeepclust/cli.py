@@ -1,4 +1,4 @@
-"""The command line: ``skdeepclust demo``."""
+"""The command line: ``skdeepclust demo`` and ``skdeepclust recipes``."""
 
 import argparse
 import importlib
@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"skdeepclust {version}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_demo(commands)
+    _add_recipes(commands)
     return parser
 
 
@@ -84,6 +85,29 @@ def _add_demo(commands: Any) -> None:
         help="epochs of each method (default: as many as the method trains by default)",
     )
     demo.set_defaults(run=_demo)
+
+
+def _add_recipes(commands: Any) -> None:
+    text = "List the published settings of all methods or of one, or print those of one run."
+    recipes = commands.add_parser("recipes", help="print published settings", description=text)
+    recipes.add_argument(
+        "method", nargs="?", type=_method, metavar="METHOD", help="for example propos"
+    )
+    recipes.add_argument("name", nargs="?", metavar="NAME", help="for example cifar10")
+    recipes.set_defaults(run=_recipes, error=recipes.error)
+
+
+def _method(text: str) -> str:
+    """Class name of a method, from that or its short form."""
+    methods = importlib.import_module("skdeepclust").METHODS
+    known = {_short(method): method for method in methods}
+    if _short(text) not in known:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(known)}")
+    return known[_short(text)]
+
+
+def _short(method: str) -> str:
+    return method.lower().removesuffix("clustering")
 
 
 def _picture_path(text: str) -> Path:
@@ -182,6 +206,28 @@ def _print_table(target: np.ndarray, found: list[_Clustering]) -> None:
         row = "{acc:7.3f}{nmi:7.3f}{ari:7.3f}{seconds:9.1f}".format(**_figures(target, clustering))
         print(f"{clustering.name:<{width}}{row}")
     print(flush=True)
+
+
+# -- recipes ----------------------------------------------------------------------------------
+
+
+def _recipes(args: argparse.Namespace) -> None:
+    from skdeepclust.recipes import RECIPES, find
+
+    if args.name is not None:
+        try:
+            print(find(args.method, args.name))
+        except ValueError as error:
+            args.error(str(error))
+        return
+    methods = importlib.import_module("skdeepclust").METHODS
+    for method in [args.method] if args.method else methods:
+        found = RECIPES.get(method, ())
+        print(f"{method} ({_short(method)})" if found else f"{method} has no recipes")
+        width = max((len(recipe.name) for recipe in found), default=0)
+        for recipe in found:
+            n = f"{recipe.n_samples:,} images"
+            print(f"  {recipe.name:<{width}}  {recipe.data.title}, {recipe.fitted}: {n}")
 
 
 # -- picture ----------------------------------------------------------------------------------

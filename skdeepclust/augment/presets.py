@@ -87,15 +87,26 @@ def byol(shape: Shape) -> tuple[nn.Module, nn.Module]:
 def secu(shape: Shape) -> tuple[nn.Module, nn.Module]:
     """SeCu on CIFAR-10: BYOL's unlike views with crops from 30 % of the area on, flipped last.
 
-    The blur is applied at 32 px too. On CIFAR-100 and STL-10 the crops start at 20 %, on
-    ImageNet at 8 %.
+    The blur is applied at 32 px too.
     Source: the official code, idstcv/SeCu @af6a992 (Qian, ICCV 2023).
     """
-    start = _crop(shape, 0.3), T.ColorJitter(0.4, 0.4, 0.2, 0.1, p=0.8), T.RandomGrayscale(p=0.2)
-    flip = T.RandomHorizontalFlip(p=0.5)
-    first = nn.Sequential(*start, _blur(p=1.0), flip)
-    second = nn.Sequential(*start, _blur(p=0.1), T.RandomSolarize(SOLARIZE_FROM, p=0.2), flip)
-    return first, second
+    return _secu(shape, 0.3)
+
+
+def secu_20(shape: Shape) -> tuple[nn.Module, nn.Module]:
+    """SeCu on CIFAR-100 and STL-10: `secu` with crops from 20 % of the area on.
+
+    Source: as `secu`, its scripts.
+    """
+    return _secu(shape, 0.2)
+
+
+def secu_8(shape: Shape) -> tuple[nn.Module, nn.Module]:
+    """SeCu on ImageNet: `secu` with crops from 8 % of the area on.
+
+    Source: as `secu`, its training on ImageNet.
+    """
+    return _secu(shape, 0.08)
 
 
 def simclr(shape: Shape) -> nn.Module:
@@ -122,6 +133,8 @@ PRESETS: dict[str, Preset] = {
     "propos-blur": propos_blur,
     "byol": byol,
     "secu": secu,
+    "secu-20": secu_20,
+    "secu-8": secu_8,
     "simclr": simclr,
 }
 
@@ -207,6 +220,14 @@ def _propos(shape: Shape) -> Sequence[nn.Module]:
         T.ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8),
         T.RandomGrayscale(p=0.2),
     )
+
+
+def _secu(shape: Shape, smallest: float) -> tuple[nn.Module, nn.Module]:
+    color = T.ColorJitter(0.4, 0.4, 0.2, 0.1, p=0.8), T.RandomGrayscale(p=0.2)
+    start, flip = (_crop(shape, smallest), *color), T.RandomHorizontalFlip(p=0.5)
+    first = nn.Sequential(*start, _blur(p=1.0), flip)
+    second = nn.Sequential(*start, _blur(p=0.1), T.RandomSolarize(SOLARIZE_FROM, p=0.2), flip)
+    return first, second
 
 
 def _crop(shape: Shape, smallest: float) -> nn.Module:

@@ -67,9 +67,9 @@ def make_backbone(backbone: Any, shape: Shape, stem: str = "auto") -> nn.Module:
         ``shape -> module``.
     shape : (C, H, W) or (F,)
         Shape of one sample.
-    stem : {"auto", "small", "imagenet"}, default="auto"
-        First layers of a ResNet: 3x3 without pooling, or 7x7 with it. "auto" is small up
-        to a side of 64.
+    stem : {"auto", "small", "small-pool", "imagenet"}, default="auto"
+        First layers of a ResNet: 3x3 without pooling, 3x3 with it, or 7x7 with it. "auto"
+        is small up to a side of 64.
 
     Returns
     -------

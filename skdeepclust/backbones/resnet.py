@@ -14,9 +14,10 @@ def make_resnet(name: str, shape: tuple[int, ...], stem: str) -> nn.Module:
         torchvision's name.
     shape : (C, H, W)
         Shape of one image; any number of channels.
-    stem : {"small", "imagenet"}
+    stem : {"small", "small-pool", "imagenet"}
         "small" is a 3x3 convolution of stride 1 without max-pooling, as IDFD and ProPos
-        use on CIFAR.
+        use on CIFAR; "small-pool" pools after it by 2x2 with a padding of 1, as SeCu does
+        on STL-10.
 
     Returns
     -------
@@ -27,9 +28,9 @@ def make_resnet(name: str, shape: tuple[int, ...], stem: str) -> nn.Module:
     from torchvision import models
 
     net = getattr(models, name)(weights=None)
-    if stem == "small":
+    if stem in ("small", "small-pool"):
         net.conv1 = nn.Conv2d(shape[0], 64, 3, stride=1, padding=1, bias=False)
-        net.maxpool = nn.Identity()
+        net.maxpool = nn.Identity() if stem == "small" else nn.MaxPool2d(2, stride=2, padding=1)
     elif shape[0] != 3:
         net.conv1 = nn.Conv2d(shape[0], 64, 7, stride=2, padding=3, bias=False)
     net.avgpool = _GlobalMean()

@@ -7,7 +7,7 @@ from skorch.callbacks import Callback
 
 __all__ = ["SCHEDULES", "Schedule", "lr_factor"]
 
-SCHEDULES = ("cosine", "multistep", "onecycle", "constant")
+SCHEDULES = ("cosine", "delayed-cosine", "multistep", "onecycle", "constant")
 
 # IDFD's milestones 600, 950, 1300 and 1650 of 2,000 epochs.
 _MILESTONES = (0.3, 0.475, 0.65, 0.825)
@@ -19,17 +19,18 @@ def lr_factor(schedule: str, epoch: float, max_epochs: int, warmup_epochs: float
 
     Parameters
     ----------
-    schedule : {"cosine", "multistep", "onecycle", "constant"}
+    schedule : {"cosine", "delayed-cosine", "multistep", "onecycle", "constant"}
         "cosine" is ProPos' form, (1 + cos(pi (e - W) / T)) / 2 with the warm-up W not
-        taken off the period T; "multistep" multiplies by 0.1 at 30, 47.5, 65 and 82.5 % of
-        the epochs (IDFD); "onecycle" rises over 30 % of the epochs from 1/25 and falls to
-        1e-4, both as half cosines.
+        taken off the period T; "delayed-cosine" stays at 0 for one epoch, rises linearly
+        until epoch W and falls to 0 at T as a half cosine (SeCu); "multistep" multiplies
+        by 0.1 at 30, 47.5, 65 and 82.5 % of the epochs (IDFD); "onecycle" rises over 30 %
+        of the epochs from 1/25 and falls to 1e-4, both as half cosines.
     epoch : float
         Epochs done, fractions counted.
     max_epochs : int
         Length of the training T.
     warmup_epochs : float, default=0
-        Linear rise from 0 to the peak over so many epochs W, before the schedule.
+        Linear rise from 0 to the peak until this epoch W, before the schedule.
 
     Returns
     -------
@@ -41,6 +42,8 @@ def lr_factor(schedule: str, epoch: float, max_epochs: int, warmup_epochs: float
     >>> lr_factor("cosine", 300, 1000, warmup_epochs=50)
     0.8535533905932737
     """
+    if schedule == "delayed-cosine":
+        return _delayed_cosine(epoch, max_epochs, warmup_epochs)
     if epoch < warmup_epochs:
         return epoch / warmup_epochs
     if schedule == "cosine":
@@ -55,6 +58,15 @@ def lr_factor(schedule: str, epoch: float, max_epochs: int, warmup_epochs: float
     return 1.0
 
 
+def _delayed_cosine(epoch: float, max_epochs: int, warmup_epochs: float) -> float:
+    peak = max(1, warmup_epochs)
+    if epoch <= 1:
+        return 0.0
+    if epoch < peak:
+        return (epoch - 1) / (peak - 1)
+    return _half_cosine((epoch - peak) / max(1, max_epochs - peak), 1.0, 0.0)
+
+
 def _half_cosine(share: float, start: float, end: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
@@ -67,7 +79,8 @@ class Schedule(Callback):
     schedule : str
         See `lr_factor`.
     lr : float
-        Peak learning rate; a group's ``lr_scale`` multiplies it.
+        Peak learning rate; a group's ``lr_scale`` multiplies it, its ``fixed_lr`` replaces
+        it.
     warmup_epochs : float
         Linear warm-up.
     """
@@ -83,4 +96,4 @@ class Schedule(Callback):
         epoch = run.step / run.n_steps
         lr = self.lr * lr_factor(self.schedule, epoch, run.n_epochs, self.warmup_epochs)
         for group in net.optimizer_.param_groups:
-            group["lr"] = lr * group.get("lr_scale", 1.0)
+            group["lr"] = group.get("fixed_lr", lr * group.get("lr_scale", 1.0))

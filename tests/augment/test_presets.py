@@ -8,7 +8,7 @@ from skdeepclust.augment import PRESETS, make_augmentations
 from skdeepclust.augment import transforms as T
 
 RGB, LARGE, GRAY, VECTOR = (3, 32, 32), (3, 224, 224), (1, 28, 28), (10,)
-PAIRS = {"byol", "secu"}
+PAIRS = {"byol", "secu", "secu-20", "secu-8"}
 
 
 def n_views(name):
@@ -54,10 +54,11 @@ def test_byol_views_differ():
     assert steps("byol", LARGE, view=1) == [*base, blur(0.1), SOLARIZE]
 
 
-def test_secu_views_differ():
-    base = [crop(0.3), jitter(0.4, 0.4, 0.2, 0.1, 0.8), GRAYSCALE]
-    assert steps("secu", RGB, view=0) == [*base, blur(1.0), FLIP]
-    assert steps("secu", RGB, view=1) == [*base, blur(0.1), SOLARIZE, FLIP]
+@pytest.mark.parametrize(("name", "smallest"), [("secu", 0.3), ("secu-20", 0.2), ("secu-8", 0.08)])
+def test_secu_views_differ(name, smallest):
+    base = [crop(smallest), jitter(0.4, 0.4, 0.2, 0.1, 0.8), GRAYSCALE]
+    assert steps(name, RGB, view=0) == [*base, blur(1.0), FLIP]
+    assert steps(name, RGB, view=1) == [*base, blur(0.1), SOLARIZE, FLIP]
 
 
 @pytest.mark.parametrize("name", ["simclr", "color"])

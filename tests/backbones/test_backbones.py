@@ -56,6 +56,17 @@ def test_small_stem_keeps_the_resolution():
     assert net.maxpool(net.conv1(x)).shape == (1, 64, 32, 32)
 
 
+def test_1_5_small_stem_with_pooling_has_secus_sizes_on_stl10():
+    net = make_backbone("resnet18", (3, 96, 96), "small-pool").eval()
+    assert net.conv1.kernel_size == (3, 3)
+    x, sides = net.maxpool(net.conv1(torch.zeros(1, 3, 96, 96))), []
+    for layer in (nn.Identity(), net.layer1, net.layer2, net.layer3, net.layer4):
+        x = layer(x)
+        sides.append(x.shape[-1])
+    assert sides == [49, 49, 25, 13, 7]
+    assert count(net) == count(make_backbone("resnet18", (3, 96, 96), "small"))
+
+
 @pytest.mark.parametrize(
     ("side", "stem", "kernel"),
     [(64, "auto", 3), (65, "auto", 7), (32, "imagenet", 7), (96, "small", 3)],
@@ -69,7 +80,7 @@ def test_the_longer_side_picks_the_stem():
 
 
 @pytest.mark.parametrize("channels", [1, 3, 12])
-@pytest.mark.parametrize("stem", ["small", "imagenet"])
+@pytest.mark.parametrize("stem", ["small", "small-pool", "imagenet"])
 @pytest.mark.parametrize("name", ["resnet18", "convnet"])
 def test_any_number_of_channels(name, stem, channels):
     shape = (channels, 32, 32)

@@ -36,6 +36,25 @@ def test_b11_7_propos_cosine_with_warmup(epoch, lr):
     assert 0.1 * lr_factor("cosine", epoch, 1000, 50) == pytest.approx(lr, abs=5e-7)
 
 
+@pytest.mark.parametrize(
+    ("epoch", "lr"),
+    [(0, 0), (0.99, 0), (1, 0), (2, 0.02), (6, 0.1), (11, 0.2), (206, 0.1), (401, 0)],
+)
+def test_1_7_secu_delayed_cosine(epoch, lr):
+    assert 0.2 * lr_factor("delayed-cosine", epoch, 401, 11) == pytest.approx(lr, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "factor"), [(0, 0), (1, 0), (1.001, 1), (26, (1 + math.cos(math.pi / 4)) / 2)]
+)
+def test_delayed_cosine_without_warmup_falls_from_the_second_epoch_on(epoch, factor):
+    assert lr_factor("delayed-cosine", epoch, 101) == pytest.approx(factor, abs=1e-6)
+
+
+def test_a_single_epoch_of_delayed_cosine_rests():
+    assert {lr_factor("delayed-cosine", e, 1, w) for e in (0, 0.5, 1) for w in (0, 11)} == {0}
+
+
 def test_cosine_without_warmup_ends_at_zero():
     assert lr_factor("cosine", 0, 100) == 1
     assert lr_factor("cosine", 50, 100) == pytest.approx(0.5)
@@ -79,7 +98,7 @@ def test_onecycle_is_torchs():
             peer.step()
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", set(SCHEDULES) - {"delayed-cosine"})
 def test_warmup_is_a_line_from_zero(schedule):
     for epoch in (0, 1, 2.5, 4.999):
         assert lr_factor(schedule, epoch, 100, 5) == pytest.approx(epoch / 5)
@@ -108,13 +127,28 @@ class FakeNet:
     def __init__(self, step):
         self.run = FakeRun(step)
         self.optimizer_ = self
-        self.param_groups = [{}, {"lr_scale": 10.0}]
+        self.param_groups = [{}, {"lr_scale": 10.0}, {"fixed_lr": 0.7}]
 
 
 @pytest.mark.parametrize("step", [0, 1, 13, 39])
 def test_the_callback_follows_fractional_epochs_and_scales_groups(step):
     net = FakeNet(step)
     Schedule("cosine", 0.1, 2).on_batch_begin(net, training=True)
-    first, second = (group["lr"] for group in net.param_groups)
+    first, second, _ = (group["lr"] for group in net.param_groups)
     assert first == pytest.approx(0.1 * lr_factor("cosine", step / 4, 10, 2))
     assert second == pytest.approx(10 * first)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("step", [0, 1, 13, 39])
+def test_no_schedule_touches_a_fixed_rate(step, schedule):
+    net = FakeNet(step)
+    Schedule(schedule, 0.1, 2).on_batch_begin(net, training=True)
+    assert net.param_groups[2]["lr"] == 0.7
+
+
+def test_a_fixed_rate_of_zero_is_zero():
+    net = FakeNet(20)
+    net.param_groups[2]["fixed_lr"] = 0.0
+    Schedule("constant", 0.1, 0).on_batch_begin(net, training=True)
+    assert net.param_groups[2]["lr"] == 0

@@ -1,0 +1,195 @@
+"""What a recipe is: the settings of a published run as data, each with its source."""
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+__all__ = ["DATA_SETS", "DataSet", "Recipe", "Result", "Setting", "cite", "recite"]
+
+_WIDTH = 100
+_SHOWN_ITEMS = 4
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A benchmark.
+
+    Attributes
+    ----------
+    title : str
+        Its name in prose.
+    n_classes : int
+        Number of classes.
+    train, test, unlabeled : int
+        Images of each part; ImageNet's validation part counts as test.
+    """
+
+    title: str
+    n_classes: int
+    train: int
+    test: int
+    unlabeled: int = 0
+
+    def size(self, split: str) -> int:
+        """Images of a split, whose parts are joined by "+"."""
+        return sum(getattr(self, part) for part in split.split("+"))
+
+
+DATA_SETS: Mapping[str, DataSet] = MappingProxyType(
+    {
+        "cifar10": DataSet("CIFAR-10", 10, 50_000, 10_000),
+        "cifar100-20": DataSet("CIFAR-100 with 20 super-classes", 20, 50_000, 10_000),
+        "cifar100": DataSet("CIFAR-100", 100, 50_000, 10_000),
+        "stl10": DataSet("STL-10", 10, 5_000, 8_000, 100_000),
+        "imagenet10": DataSet("ImageNet-10", 10, 13_000, 500),
+        "imagenet-dogs": DataSet("ImageNet-Dogs", 15, 19_500, 750),
+        "tiny-imagenet": DataSet("Tiny-ImageNet", 200, 100_000, 10_000),
+        "imagenet1k": DataSet("ImageNet-1k", 1000, 1_281_167, 50_000),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The value of a parameter and where it is from."""
+
+    value: Any
+    source: str
+
+
+def cite(source: str, /, **values: Any) -> dict[str, Setting]:
+    """Settings that have one source."""
+    return {name: Setting(value, source) for name, value in values.items()}
+
+
+def recite(settings: Mapping[str, Setting], source: str) -> dict[str, Setting]:
+    """The values of settings with another source: a run that took them over."""
+    return {name: Setting(setting.value, source) for name, setting in settings.items()}
+
+
+@dataclass(frozen=True)
+class Result:
+    """Figures that somebody published for a run, in percent; None where not given."""
+
+    source: str
+    nmi: float | None = None
+    acc: float | None = None
+    ari: float | None = None
+
+    def __str__(self) -> str:
+        figures = {"NMI": self.nmi, "ACC": self.acc, "ARI": self.ari}
+        shown = "  ".join(f"{name} {v:4.1f}" for name, v in figures.items() if v is not None)
+        return f"{shown}  {self.source}"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The settings of a published run, each with its source; printing shows all of it.
+
+    Attributes
+    ----------
+    method : str
+        Class name of the estimator.
+    name : str
+        The data set, and the variant if there are several.
+    data : DataSet
+        What it was run on.
+    fitted : str
+        Split that is trained on, ``"train"`` or ``"train+test"``.
+    scored : str or None
+        Split whose clusters were compared with the classes; None where nobody said.
+    settings : mapping of str to Setting
+        Parameters of the estimator other than `n_clusters`.
+    references : mapping of str to str
+        What the first words of the sources stand for.
+    results : tuple of Result
+        Published figures.
+    not_expressed : tuple of str
+        What the published run did and the estimator cannot do.
+    notes : tuple of str
+        What else to know.
+    version : int
+        Rises whenever a value changes.
+    """
+
+    method: str
+    name: str
+    data: DataSet
+    fitted: str
+    scored: str | None
+    settings: Mapping[str, Setting]
+    references: Mapping[str, str]
+    results: tuple[Result, ...] = ()
+    not_expressed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("settings", "references"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    @property
+    def n_samples(self) -> int:
+        """Images that are trained on."""
+        return self.data.size(self.fitted)
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters: the classes of the data set."""
+        return self.data.n_classes
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Arguments of the estimator."""
+        values = {name: setting.value for name, setting in self.settings.items()}
+        return {"n_clusters": self.n_clusters, **values}
+
+    def __repr__(self) -> str:
+        return f"<Recipe {self.name!r} of {self.method}, version {self.version}>"
+
+    def __str__(self) -> str:
+        scored = "an unstated split" if self.scored is None else self.scored
+        return "\n".join(
+            [
+                f"{self.method}, recipe {self.name!r}, version {self.version}",
+                f"{self.data.title}: fitted on {self.fitted} ({self.n_samples:,} images), "
+                f"scored on {scored}",
+                "",
+                *self._table(),
+                *_section("Published, in percent", [str(result) for result in self.results]),
+                *_section("Not expressed", self.not_expressed),
+                *_section("Notes", self.notes),
+                *_section("References", list(self._cited())),
+            ]
+        )
+
+    def _cited(self) -> Iterator[str]:
+        given = [setting.source for setting in self.settings.values()]
+        given += [result.source for result in self.results]
+        for name, meaning in self.references.items():
+            if any(source.startswith(name) for source in given):
+                yield f"{name}: {meaning}"
+
+    def _table(self) -> Iterator[str]:
+        rows = [("parameter", "value", "source")]
+        rows.append(("n_clusters", str(self.n_clusters), f"classes of {self.data.title}"))
+        rows += [(name, _shown(s.value), s.source) for name, s in self.settings.items()]
+        first, second = (max(len(row[i]) for row in rows) for i in (0, 1))
+        for name, value, source in rows:
+            yield f"{name:<{first}}  {value:<{second}}  {source}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple) and len(value) > _SHOWN_ITEMS:
+        return f"({value[0]}, {value[1]}, ..., {value[-1]})"
+    return repr(value)
+
+
+def _section(title: str, items: Sequence[str]) -> Iterator[str]:
+    if not items:
+        return
+    yield from ("", title)
+    for item in items:
+        yield textwrap.fill(item, _WIDTH, initial_indent="- ", subsequent_indent="  ")

@@ -1,0 +1,305 @@
+"""Recipes hold the published values, say where these are from, and can be fitted."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+
+import skdeepclust
+from skdeepclust.augment import make_augmentations
+from skdeepclust.backbones import make_backbone
+from skdeepclust.base import _LEAST_BATCH, _LEAST_STEPS
+from skdeepclust.engine.images import Batches
+from skdeepclust.engine.schedule import lr_factor
+from skdeepclust.recipes import RECIPES, find
+from skdeepclust.recipes.recipe import DATA_SETS, Recipe, Result, cite
+
+METHODS = {name: getattr(skdeepclust, name) for name in skdeepclust.METHODS}
+EVERY = [recipe for recipes in RECIPES.values() for recipe in recipes]
+AVAILABLE = [recipe for recipe in EVERY if recipe.method in METHODS]
+# Every version of every recipe, as it was released: {method: {name: {version: parameters}}}.
+FROZEN = json.loads((Path(__file__).parent / "recipes.json").read_text(encoding="utf-8"))
+
+each_recipe = pytest.mark.parametrize("recipe", EVERY, ids=lambda r: f"{r.method}-{r.name}")
+each_available = pytest.mark.parametrize("recipe", AVAILABLE, ids=lambda r: f"{r.method}-{r.name}")
+
+
+def build(recipe, **overrides):
+    return METHODS[recipe.method].from_recipe(recipe.name, **overrides)
+
+
+def objective(method, name):
+    """Return the objective that a recipe trains, without its data."""
+    model = METHODS[method].from_recipe(name)
+    backbone = make_backbone(model.backbone, model.image_shape, model.stem)
+    return model._objective(backbone, SimpleNamespace(**model.get_params(), n_samples=1000))
+
+
+def count(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def steps(recipe, drop_last):
+    images = range(recipe.n_samples)
+    return len(Batches(images, recipe.params["batch_size"], drop_last, torch.Generator()))
+
+
+def rate(recipe, epoch):
+    p = recipe.params
+    return p["lr"] * lr_factor(p["schedule"], epoch, p["max_epochs"], p["warmup_epochs"])
+
+
+# -- values -----------------------------------------------------------------------------------
+
+
+@each_recipe
+def test_a_value_changes_only_with_the_version(recipe):
+    versions = FROZEN[recipe.method][recipe.name]
+    assert list(versions) == [str(v) for v in range(1, recipe.version + 1)]
+    now = json.loads(json.dumps(recipe.params))
+    assert now == versions[str(recipe.version)], (
+        "a value changed: raise the recipe's version and add that to recipes.json"
+    )
+
+
+def test_no_recipe_disappears():
+    now = {method: [recipe.name for recipe in recipes] for method, recipes in RECIPES.items()}
+    assert {method: list(names) for method, names in FROZEN.items()} == now
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "rates"),
+    [
+        (
+            "IDFDClustering",
+            "cifar10",
+            {0: 3e-2, 599: 3e-2, 600: 3e-3, 950: 3e-4, 1300: 3e-5, 1650: 3e-6},
+        ),
+        (
+            "ProPosClustering",
+            "cifar10-resnet18",
+            {1: 0.002, 25: 0.05, 50: 0.1, 300: 0.085355, 550: 0.05, 800: 0.014645, 1000: 0.000616},
+        ),
+        ("ProPosClustering", "cifar10", {25: 0.025, 50: 0.05, 550: 0.025, 1000: 0.000308}),
+        ("SeCuClustering", "cifar10", {0: 0, 0.9: 0, 6: 0.1, 11: 0.2, 206: 0.1, 401: 0}),
+        ("SeCuClustering", "imagenet1k", {0: 0, 6: 0.8, 11: 1.6, 506: 0.8, 1001: 0}),
+    ],
+)
+def test_learning_rates(method, name, rates):
+    found = {epoch: rate(find(method, name), epoch) for epoch in rates}
+    assert found == pytest.approx(rates, abs=5e-7)
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "drop_last", "expected"),
+    [
+        ("IDFDClustering", "cifar10", False, 391),
+        ("ProPosClustering", "cifar10-resnet18", True, 117),
+        ("ProPosClustering", "cifar10", True, 234),
+        ("ProPosClustering", "cifar100-20", True, 234),
+        ("ProPosClustering", "imagenet-dogs", True, 76),
+        ("SeCuClustering", "cifar10", False, 156_791 // 401),
+        ("SeCuClustering", "stl10", False, 821),
+    ],
+)
+def test_steps_of_an_epoch(method, name, drop_last, expected):
+    assert METHODS.get(method) is None or objective_drops(METHODS[method]) == drop_last
+    assert steps(find(method, name), drop_last) == expected
+
+
+def objective_drops(method):
+    model = method(2, hidden_dim=4)
+    hp = SimpleNamespace(**model.get_params(), n_samples=100)
+    return model._objective(make_backbone("mlp", (4,)), hp).drop_last
+
+
+@each_recipe
+def test_batches_keep_their_published_size(recipe):
+    assert recipe.params["batch_size"] <= max(_LEAST_BATCH, recipe.n_samples // _LEAST_STEPS)
+
+
+def test_published_parameter_counts():
+    assert count(objective("IDFDClustering", "cifar10").encoder) == 11_234_496
+    propos = objective("ProPosClustering", "cifar10")
+    assert count(propos.online.head) == 3_158_272
+    assert count(propos.predictor) == 2_109_696
+    assert count(propos.online.backbone) == 21_276_992  # ResNet-34 with a 3x3 stem
+
+
+@each_recipe
+def test_heads_start_with_the_number_of_classes(recipe):
+    k = recipe.n_clusters
+    heads = recipe.params.get("heads")
+    assert heads is None or heads == tuple(range(k, 10 * k + 1, k))
+
+
+# -- sources ----------------------------------------------------------------------------------
+
+
+@each_recipe
+def test_every_source_begins_with_a_reference(recipe):
+    sources = [s.source for s in (*recipe.settings.values(), *recipe.results)]
+    for source in sources:
+        assert re.split("[,:]| [0-9]", source)[0] in recipe.references, source
+    assert all(recipe.references.values())
+
+
+@pytest.mark.parametrize("recipe", RECIPES["CDCClustering"], ids=lambda r: r.name)
+def test_cdc_claims_nothing_as_published(recipe):
+    assert {s.source.split(",")[0] for s in recipe.settings.values()} == {"reconstruction"}
+    assert "Not a published setting" in str(recipe)
+
+
+@each_recipe
+def test_figures_are_percentages(recipe):
+    for result in recipe.results:
+        figures = [f for f in (result.nmi, result.acc, result.ari) if f is not None]
+        assert figures and all(1 < f <= 100 for f in figures)
+
+
+@each_recipe
+def test_what_a_recipe_sets_has_no_place_in_a_run(recipe):
+    machine = {"device", "random_state", "verbose", "callbacks", "deterministic"}
+    assert not machine & set(recipe.params)
+
+
+# -- printing ---------------------------------------------------------------------------------
+
+
+@each_recipe
+def test_a_printed_recipe_shows_everything(recipe):
+    lines = str(recipe).splitlines()
+    assert repr(recipe.name) in lines[0] and f"version {recipe.version}" in lines[0]
+    assert f"{recipe.n_samples:,} images" in lines[1]
+    start = next(i for i, line in enumerate(lines) if line.startswith("parameter "))
+    table = lines[start : start + 2 + len(recipe.settings)]
+    assert [line.split()[0] for line in table[1:]] == list(recipe.params)
+    column = table[0].index("source")
+    assert [line[column:] for line in table[2:]] == [s.source for s in recipe.settings.values()]
+    assert all(line[column - 2 : column] == "  " for line in table)
+    text = " ".join("\n".join(lines).split())
+    for item in (*recipe.not_expressed, *recipe.notes):
+        assert item in text
+    assert all(len(line) <= 130 for line in lines)
+
+
+def test_long_values_are_cut_and_unused_references_left_out():
+    settings = cite("code, a.py", heads=tuple(range(10, 101, 10)), shape=(3, 8, 8), name="x")
+    recipe = Recipe(
+        *("M", "n", DATA_SETS["stl10"], "train", None, settings),
+        references={"code": "o/r @1", "paper": "A, 2020"},
+        results=(Result("code", acc=50.0),),
+    )
+    text = str(recipe)
+    assert "(10, 20, ..., 100)" in text and "(3, 8, 8)" in text and "'x'" in text
+    assert "scored on an unstated split" in text
+    assert "- ACC 50.0  code" in text
+    assert "- code: o/r @1" in text and "A, 2020" not in text
+    assert "Notes" not in text
+
+
+def test_a_recipe_is_short_in_a_dictionary_and_frozen():
+    recipe = find("IDFDClustering", "cifar10")
+    assert repr(recipe) == "<Recipe 'cifar10' of IDFDClustering, version 1>"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe.version = 2
+    with pytest.raises(TypeError):
+        recipe.settings["lr"] = None
+    recipe.params["lr"] = None
+    assert find("IDFDClustering", "cifar10").params["lr"] == 0.03
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "size"),
+    [
+        ("cifar10", "train+test", 60_000),
+        ("stl10", "train+test", 13_000),
+        ("stl10", "train+unlabeled", 105_000),
+        ("imagenet-dogs", "train", 19_500),
+    ],
+)
+def test_sizes_of_splits(name, split, size):
+    assert DATA_SETS[name].size(split) == size
+
+
+# -- estimators -------------------------------------------------------------------------------
+
+
+@each_available
+def test_the_estimator_has_the_values_of_the_recipe(recipe):
+    model = build(recipe)
+    params = model.get_params()
+    assert {name: params[name] for name in recipe.params} == recipe.params
+    untouched = METHODS[recipe.method]().get_params()
+    assert {n: params[n] for n in params if n not in recipe.params} == {
+        n: untouched[n] for n in params if n not in recipe.params
+    }
+    assert clone(model).get_params() == params
+    model._validate_params()
+
+
+@each_available
+def test_the_augmentation_fits_the_images_and_the_stem_the_network(recipe):
+    model = build(recipe)
+    n_views = 1 if recipe.method == "IDFDClustering" else 2
+    assert len(make_augmentations(model.augment, model.image_shape, n_views)) == n_views
+    assert model.stem != "auto" and model.backbone.startswith("resnet")
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_recipes_are_those_of_the_class(method):
+    recipes = method.recipes()
+    assert recipes and list(recipes) == [recipe.name for recipe in RECIPES[method.__name__]]
+    assert {recipe.method for recipe in recipes.values()} == {method.__name__}
+    recipes.clear()
+    assert method.recipes()
+
+
+@pytest.mark.filterwarnings("ignore:Clusters .* hold no sample")
+@pytest.mark.filterwarnings("ignore::skdeepclust.CollapseWarning")  # hardly trained
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_a_recipe_for_cifar10_can_be_fitted(method):
+    images = np.random.default_rng(0).integers(0, 256, (80, 32, 32, 3), dtype=np.uint8)
+    light = {"max_epochs": 1, "backbone": "convnet", "hidden_dim": 16, "precision": "float32"}
+    if "heads" in method().get_params():
+        light["heads"] = (10, 20)
+    model = method.from_recipe("cifar10", random_state=0, device="cpu", **light)
+    model.fit(images)
+    assert model.labels_.shape == (80,) and model.n_iter_ == 1
+    assert np.isfinite(model.history_[0]["loss"])
+    assert len(model.cluster_centers_) == 10
+
+
+def test_overrides_win():
+    method = skdeepclust.ProPosClustering
+    model = method.from_recipe("cifar10", n_clusters=7, lr=0.01, verbose=2)
+    assert (model.n_clusters, model.lr, model.verbose, model.max_epochs) == (7, 0.01, 2, 1000)
+    assert method.from_recipe("cifar10").n_clusters == 10
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_an_unknown_recipe_lists_the_known(method):
+    with pytest.raises(ValueError, match="'mnist' of " + method.__name__) as error:
+        method.from_recipe("mnist")
+    assert all(repr(name) in str(error.value) for name in method.recipes())
+
+
+def test_a_method_without_recipes_says_so():
+    class Fifth(skdeepclust.IDFDClustering):
+        pass
+
+    assert Fifth.recipes() == {}
+    with pytest.raises(ValueError, match="of Fifth is unknown; known are none"):
+        Fifth.from_recipe("cifar10")
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_an_unknown_override_is_named(method):
+    with pytest.raises(TypeError, match="learning_rate"):
+        method.from_recipe("cifar10", learning_rate=1)
