@@ -2,27 +2,37 @@
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "asv_bench" / "results.py"
+FOLDER = Path(__file__).parents[1] / "asv_bench"
 
 
 @pytest.fixture(scope="module")
 def results():
-    spec = importlib.util.spec_from_file_location("results", SCRIPT)
+    before = list(sys.path)
+    spec = importlib.util.spec_from_file_location("results", FOLDER / "results.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+    yield module
+    sys.path[:] = before  # the script puts its own folder there
 
 
-def row(method, seed, acc, device="cpu", **settings):
+def row(method, seed, acc, device="cpu", threads=2, **settings):
     scores = {"acc": acc, "nmi": 0.5, "ari": 0.25, "seconds": 2.0 + seed, "n_iter": 3}
     versions = {"commit": None, "skdeepclust": "1", "torch": "2", "sklearn": "3"}
-    machine = {"cpu": "Some CPU", "gpu": None, "cores": 2, "threads": 2}
+    machine = {"cpu": "Some CPU", "gpu": None, "cores": 2, "threads": threads}
     key = {"method": method, "seed": seed, "device": device, "settings": settings}
     return key | scores | versions | machine
+
+
+def failed(method, seed, error, **more):
+    lost = ("acc", "nmi", "ari", "seconds", "n_iter")
+    kept = {name: value for name, value in row(method, seed, 0).items() if name not in lost}
+    return kept | {"error": error} | more
 
 
 @pytest.fixture
@@ -35,33 +45,67 @@ def tree(tmp_path, results):
     return tmp_path
 
 
-def test_means_and_deviations_over_seeds(tree, results):
+def add(tree, results, *rows):
+    path = tree / "asv_bench" / "results" / "digits.json"
+    results.write(path, [*results.read(path), *rows])
+
+
+def page(tree, results):
+    return results.render(results.recorded(tree / "asv_bench" / "results"))[1]
+
+
+def test_one_table_with_a_column_for_each_data_set(tree, results):
+    results.write(tree / "asv_bench" / "results" / "coil20.json", [row("KMeans", 0, 0.6)])
     assert results.main(["--table", "--root", str(tree)]) == 0
     readme = (tree / "README.md").read_text()
     assert readme.startswith("# Title\n") and readme.endswith("\nThe end.\n")
-    assert "old" not in readme
-    lines = readme.splitlines()
-    cells = "0.850 ± 0.071 | 0.500 ± 0.000 | 0.250 ± 0.000 | 2.5 ± 0.7 | not yet measured"
-    assert f"| `IDFDClustering` | 2 | {cells} |" in lines
-    baseline, method = (
-        next(i for i, line in enumerate(lines) if line.startswith(f"| {name}"))
-        for name in ("k-means", "`IDFD")
+    assert "\nold\n" not in readme and "1 to 2 each" in readme
+    lines = [line for line in readme.splitlines() if line.startswith("|")]
+    assert lines[0] == "| method | digits | COIL-20 |"
+    ours = "| `IDFDClustering` | **0.850 ± 0.071** | not yet measured |"
+    byol, peer = "| BYOL + k-means | not yet", "| k-means on pixels | 0.700 | **0.600** |"
+    assert readme.index(ours) < readme.index(byol) < readme.index(peer)
+    assert "UMAP" not in "".join(lines)  # nobody ran it
+
+
+def test_page_shows_means_and_every_run(tree, results):
+    add(tree, results, row("KMeans", 1, 0.7) | {"peak_memory_mb": 321, "n_clusters": 10})
+    text = page(tree, results)
+    scores = "0.850 ± 0.071 | 0.500 ± 0.000 | 0.250 ± 0.000"
+    assert f"| `IDFDClustering` | 2 | {scores} | 2.5 ± 0.7 | - | not yet measured |" in text
+    assert text.count("| `IDFDClustering` | cpu |") == 2
+    assert (
+        "| k-means on pixels | cpu | 0 | 0.7000 | 0.5000 | 0.2500 | - | 3 | 2.0 | - | - |" in text
     )
-    assert baseline < method
-
-
-def test_page_shows_every_run(tree, results):
-    results.main(["--table", "--root", str(tree)])
-    page = (tree / "docs" / "results.md").read_text()
-    assert page.count("| `IDFDClustering` | cpu |") == 2
-    assert "Some CPU, cores: 2, threads: 2" in page and "commit not recorded" in page
+    assert "| 0.2500 | 10 | 3 | 3.0 | 321 | - |" in text
+    assert "Some CPU, cores: 2, threads: 2" in text and "commit not recorded" in text
 
 
 def test_gpu_times_have_their_column(tree, results):
-    path = tree / "asv_bench" / "results" / "digits.json"
-    results.write(path, [*results.read(path), row("IDFDClustering", 0, 0.1, device="cuda")])
-    summary, _ = results.render(path.parent)
-    assert "| 0.850 ± 0.071 |" in summary and "| 2.5 ± 0.7 | 2.0 |" in summary
+    add(tree, results, row("IDFDClustering", 0, 0.1, device="cuda"))
+    assert "| 0.850 ± 0.071 |" in page(tree, results)
+    assert "| 2.5 ± 0.7 | - | 2.0 |" in page(tree, results)
+
+
+def test_failures_are_shown(tree, results):
+    slow = failed("SpectralClustering", 0, "not finished within 5 s", limit=5)
+    add(tree, results, failed("DEC", 0, "ValueError: no\nmore"), slow, failed("KMeans", 1, "no"))
+    summary, text = results.render(results.recorded(tree / "asv_bench" / "results"))
+    assert "| DEC (ClustPy) | failed |" in summary
+    assert "| spectral clustering on pixels | out of time |" in summary
+    assert "| k-means on pixels | 0.700 (1 failed) |" in summary
+    assert "- DEC (ClustPy), seed 0, failed: `ValueError: no`\n" in text
+    assert "| DEC (ClustPy) | cpu | 0 | failed |" in text
+
+
+def test_ablations_have_their_own_table(tree, results, monkeypatch):
+    entrants = sys.modules["entrants"]
+    monkeypatch.setitem(entrants.ABLATIONS, "IDFDClustering", [{"augment": "none"}])
+    add(tree, results, row('IDFDClustering(augment="none")', 0, 0.95))
+    summary, text = results.render(results.recorded(tree / "asv_bench" / "results"))
+    assert "augment" not in summary and "**0.850" in summary
+    own = text[text.index("## One parameter changed") :]
+    assert own.index("| `IDFDClustering` |") < own.index('| `IDFDClustering(augment="none")` |')
 
 
 def test_check_finds_what_is_out_of_date(tree, results, capsys):
@@ -74,11 +118,22 @@ def test_check_finds_what_is_out_of_date(tree, results, capsys):
     assert results.main(["--check", *root]) == 1
 
 
+def test_the_plot_is_the_same_each_time(tree, results):
+    root = ["--table", "--root", str(tree)]
+    results.main(root)
+    picture = tree / "docs" / "_static" / "results.svg"
+    first = picture.read_bytes()
+    assert "](_static/results.svg)" in (tree / "docs" / "results.md").read_text()
+    results.main(root)
+    assert picture.read_bytes() == first
+
+
 def test_nothing_recorded(tree, results):
     (tree / "asv_bench" / "results" / "digits.json").unlink()
     results.main(["--table", "--root", str(tree)])
-    assert results.NOTHING_YET in (tree / "README.md").read_text()
-    assert results.NOTHING_YET in (tree / "docs" / "results.md").read_text()
+    nothing = "No results have been recorded yet"
+    assert nothing in (tree / "README.md").read_text()
+    assert nothing in (tree / "docs" / "results.md").read_text()
 
 
 def test_readme_without_markers_is_refused(tree, results):
@@ -87,20 +142,73 @@ def test_readme_without_markers_is_refused(tree, results):
         results.main(["--table", "--root", str(tree)])
 
 
-def test_a_run_is_not_repeated(tree, results, capsys):
+def test_every_method_of_the_package_can_be_built(results):
+    entrants = sys.modules["entrants"]
+    for name, entrant in results.entrants().items():
+        if not entrant.needs:
+            for dataset in entrant.datasets:
+                model = entrant.build(results.DATASETS[dataset], 0, "cpu")
+                json.dumps(entrants.settings(model)), name
+        if entrant.group in ("variant", "ablation"):
+            known = model.get_params().keys()
+            assert entrant.build.args[1].keys() <= known, name
+
+
+def test_parameters_survive_json(results):
+    values = {"heads": (10,), "loss": np.mean, "of": {"k": [None, 0.5]}}
+    plain = sys.modules["entrants"]._plain(values)
+    assert plain == {"heads": [10], "loss": "mean", "of": {"k": [None, 0.5]}}
+
+
+def test_a_run_has_its_own_memory_and_is_not_repeated(tree, results, capsys):
+    ballast = np.ones(100_000_000)  # 800 MB, which are none of the child's
     out = tree / "runs"
-    trial = ["--datasets", "digits", "--methods", "KMeans", "--seeds", "0", "--epochs", "1"]
-    results.main([*trial, "--out", str(out)])
+    trial = ["--datasets", "digits", "--methods", "KMeans", "--seeds", "0", "--out", str(out)]
+    readme = (tree / "README.md").read_text()
+    results.main(trial)
+    del ballast
     recorded = (out / "digits.json").read_text()
-    assert 0.5 < json.loads(recorded)[0]["acc"] < 1
-    results.main([*trial, "--out", str(out)])
-    assert "is there already" in capsys.readouterr().out
+    (found,) = json.loads(recorded)
+    assert 0.5 < found["acc"] < 1 and found["n_clusters"] == 10 and found["threads"] == 1
+    assert 30 < found["peak_memory_mb"] < 700
+    results.main(trial)
+    assert "0 rows to run" in capsys.readouterr().out
     assert (out / "digits.json").read_text() == recorded
+    assert (tree / "README.md").read_text() == readme  # trials leave the tables alone
 
 
-def test_other_parameters_replace_all_runs_of_a_method(results):
+def test_a_crash_and_a_time_limit_are_recorded(tmp_path, results, capsys):
+    trial = ["--datasets", "coil20", "--methods", "KMeans", "--seeds", "0"]
+    home, out = tmp_path / "home", tmp_path / "runs"
+    (home / "coil20").mkdir(parents=True)
+    np.save(home / "coil20" / "train_x.npy", np.zeros((5, 4, 4), "uint8"))
+    np.save(home / "coil20" / "train_y.npy", np.zeros(5))
+    trial += ["--data-home", str(home), "--out", str(out)]
+    results.main([*trial, "--limit", "0.01"])
+    (found,) = results.read(out / "coil20.json")
+    assert found["error"] == "not finished within 0.01 s" and found["limit"] == 0.01
+    results.main(trial)  # with more time
+    (found,) = results.read(out / "coil20.json")
+    assert "n_samples=5 should be >= n_clusters=20" in found["error"]
+    results.main(trial)
+    assert "0 rows to run" in capsys.readouterr().out
+
+
+def test_missing_data_and_packages_are_said(tmp_path, results, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "clustpy", None)
+    monkeypatch.setitem(sys.modules, "clustpy.deep", None)
+    trial = ["--data-home", str(tmp_path), "--out", str(tmp_path), "--methods", "DEC"]
+    results.main([*trial, "--datasets", "digits", "coil20"])
+    told = capsys.readouterr().out
+    assert "coil20: skipped." in told and 'pip install "skdeepclust[bench]"' in told
+    with pytest.raises(SystemExit, match="No method is named Nobody"):
+        results.main([*trial, "Nobody", "--datasets", "digits"])
+
+
+def test_other_parameters_or_threads_replace_all_runs_of_a_method(results):
     new = row("IDFDClustering", 0, 0.9, lr=1)
     assert results.replaces(new, row("IDFDClustering", 0, 0.1, lr=1))
     assert not results.replaces(new, row("IDFDClustering", 1, 0.1, lr=1))
     assert results.replaces(new, row("IDFDClustering", 1, 0.1, lr=2))
+    assert results.replaces(new, row("IDFDClustering", 1, 0.1, lr=1, threads=1))
     assert not results.replaces(new, row("ProPosClustering", 0, 0.1, lr=2))
