@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from skdeepclust.engine.health import CollapseWarning
+    from skdeepclust.methods.cdc import CDCClustering as CDCClustering
     from skdeepclust.methods.idfd import IDFDClustering as IDFDClustering
     from skdeepclust.methods.propos import ProPosClustering as ProPosClustering
+    from skdeepclust.methods.secu import SeCuClustering as SeCuClustering
 
 # The registry of methods: tests, benchmarks and the command line go through this table.
 METHODS = {
     "IDFDClustering": "skdeepclust.methods.idfd",
     "ProPosClustering": "skdeepclust.methods.propos",
+    "SeCuClustering": "skdeepclust.methods.secu",
+    "CDCClustering": "skdeepclust.methods.cdc",
 }
 _EXPORTS = {**METHODS, "CollapseWarning": "skdeepclust.engine.health"}
 

@@ -1,20 +1,31 @@
 """Is the clustering alive? Health figures of each epoch, and the warning when it is not."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor
+from torch import Tensor, nn
 
 from skdeepclust.engine.warn import warn_user
 
-__all__ = ["CollapseWarning", "Health", "collapsed", "feature_std"]
+__all__ = [
+    "CollapseWarning",
+    "Health",
+    "Mixing",
+    "Spread",
+    "Vitals",
+    "collapsed",
+    "feature_std",
+]
 
 # A representation has collapsed when its features vary by less than this share of what
 # they do on a uniformly covered sphere (1 / sqrt(dim)).
 _STD_SHARE = 0.1
 _LARGEST_SHARE = 0.95
+# Batches hold half as many clusters as chance would give them: whole batches are clusters.
+_LEAST_MIXING = 0.5
 _PATIENCE = 3
 
 
@@ -39,6 +50,95 @@ def feature_std(z: Tensor) -> Tensor:
     return z.std(0, unbiased=False).mean()
 
 
+class Vitals(NamedTuple):
+    """What an objective reports of an epoch.
+
+    Attributes
+    ----------
+    labels : Tensor of shape (n_samples,), int64
+        Cluster of each training sample.
+    std : Tensor, scalar
+        See `feature_std`.
+    mixing : Tensor, scalar, or None
+        See `Mixing`; for methods whose cluster sizes are forced to look well.
+    """
+
+    labels: Tensor
+    std: Tensor
+    mixing: Tensor | None = None
+
+
+class Spread(nn.Module):
+    """`feature_std` of what has passed since it was last asked, batch by batch.
+
+    Parameters
+    ----------
+    dim : int
+        Dimension of the features.
+    """
+
+    sums: Tensor
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.register_buffer("sums", torch.zeros(2, dim), persistent=False)
+        self.count = 0
+
+    def update(self, z: Tensor) -> None:
+        """Take in unit-norm features (B, dim)."""
+        z = z.detach().float()
+        self.sums += torch.stack([z.sum(0), z.square().sum(0)])
+        self.count += len(z)
+
+    def value(self) -> Tensor:
+        """Mean standard deviation, scalar; starts afresh."""
+        mean, square = self.sums / max(1, self.count)
+        self.sums.zero_()
+        self.count = 0
+        return (square - mean.square()).clamp_min(0).sqrt().mean()
+
+
+class Mixing(nn.Module):
+    """How well the clusters are mixed within batches, which are random draws.
+
+    A network that maps everything to one point can still fill all clusters evenly: a
+    constraint on the sizes sends each batch as a whole to another cluster. The clusters that
+    a batch holds give it away.
+
+    Parameters
+    ----------
+    n_clusters : int
+        Number of clusters K.
+    """
+
+    counts: Tensor
+    distinct: Tensor
+
+    def __init__(self, n_clusters: int):
+        super().__init__()
+        self.register_buffer("counts", torch.zeros(n_clusters), persistent=False)
+        self.register_buffer("distinct", torch.zeros(()), persistent=False)
+        self.batches = 0
+
+    def update(self, labels: Tensor) -> None:
+        """Take in the labels (B,) of a batch."""
+        counts = torch.bincount(labels, minlength=len(self.counts))
+        self.counts += counts
+        self.distinct += (counts > 0).sum()
+        self.batches += 1
+
+    def value(self) -> Tensor:
+        """Clusters in a batch over those expected of random batches, scalar; starts afresh."""
+        shares = self.counts / self.counts.sum().clamp_min(1)
+        size = self.counts.sum() / max(1, self.batches)
+        expected = (1 - (1 - shares) ** size).sum()
+        mixing = self.distinct / max(1, self.batches) / expected.clamp_min(1)
+        self.counts.zero_()
+        self.distinct.zero_()
+        self.batches = 0
+        return mixing
+
+
 def collapsed(std: float, dim: int) -> bool:
     """Whether a mean feature standard deviation means collapse in `dim` dimensions."""
     return std < _STD_SHARE / math.sqrt(dim)
@@ -61,15 +161,13 @@ class Health:
         self.previous: Tensor | None = None
         self.bad_epochs = dict.fromkeys(_ADVICE, 0)
 
-    def record(self, labels: Tensor, std: Tensor, judge: bool) -> dict[str, float]:
+    def record(self, vitals: Vitals, judge: bool) -> dict[str, float]:
         """Figures of one epoch; warns once per fit and kind of collapse.
 
         Parameters
         ----------
-        labels : Tensor of shape (n_samples,), int64
-            Cluster of each training sample.
-        std : Tensor, scalar
-            See `feature_std`.
+        vitals : Vitals
+            What the objective reports.
         judge : bool
             Whether a bad epoch counts: see `Run.telling`.
 
@@ -78,8 +176,10 @@ class Health:
         dict
             ``label_change`` (share of samples that changed cluster since the epoch
             before, cluster names matched; NaN in the first), ``size_entropy`` (of the
-            cluster sizes, over ln K; 1 at K = 1), ``empty_clusters``, ``feature_std``.
+            cluster sizes, over ln K; 1 at K = 1), ``empty_clusters``, ``feature_std``, and
+            ``mixing`` where the method has it.
         """
+        labels = vitals.labels
         shares = self._shares(labels)
         present = shares[shares > 0]
         entropy = float(-(present * np.log(present)).sum())
@@ -87,11 +187,15 @@ class Health:
             "label_change": self._label_change(labels),
             "size_entropy": entropy / math.log(self.n_clusters) if self.n_clusters > 1 else 1.0,
             "empty_clusters": int((shares == 0).sum()),
-            "feature_std": float(std),
+            "feature_std": float(vitals.std),
         }
+        if vitals.mixing is not None:
+            figures["mixing"] = float(vitals.mixing)
         self.previous = labels.clone()
         if judge:
-            for kind, bad in self._signs(shares, figures["feature_std"]).items():
+            for kind, bad in self._signs(
+                shares, figures["feature_std"], figures.get("mixing", 1.0)
+            ).items():
                 self._count(kind, bad)
         return figures
 
@@ -120,10 +224,11 @@ class Health:
         counts = torch.bincount(labels, minlength=self.n_clusters).cpu().numpy()
         return counts / counts.sum()
 
-    def _signs(self, shares: np.ndarray, std: float) -> dict[str, bool]:
+    def _signs(self, shares: np.ndarray, std: float, mixing: float = 1.0) -> dict[str, bool]:
         return {
             "representation": collapsed(std, self.dim),
             "clustering": self.n_clusters >= 3 and shares.max() > _LARGEST_SHARE,
+            "batches": mixing < _LEAST_MIXING,
         }
 
     def _label_change(self, labels: Tensor) -> float:
@@ -149,5 +254,10 @@ _ADVICE = {
     "clustering": (
         f"One cluster holds more than {_LARGEST_SHARE:.0%} of the samples. Check n_clusters "
         "and the data, and try more max_epochs or another augment."
+    ),
+    "batches": (
+        "Whole batches fall into one cluster: the cluster sizes look even, but the clusters "
+        "follow the order of the samples, not the samples. Try a lower lr or dual_lr, a "
+        "larger batch_size or another augment."
     ),
 }

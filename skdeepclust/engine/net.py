@@ -116,6 +116,12 @@ class ObjectiveNet(NeuralNet):
         self.optimizer_.zero_grad(set_to_none=True)
         terms = self.module_(**batch)
         loss = torch.stack(list(terms.values())).sum()
+        if loss.requires_grad:  # a method may only watch for an epoch
+            self._descend(loss, batch)
+        detached = {name: term.detach() for name, term in terms.items()}
+        return {"loss": loss.detach(), "y_pred": detached}
+
+    def _descend(self, loss: Tensor, batch: dict[str, Tensor]) -> None:
         self.scaler.scale(loss).backward()
         if self._listeners("on_grad_computed"):
             self.scaler.unscale_(self.optimizer_)
@@ -123,8 +129,6 @@ class ObjectiveNet(NeuralNet):
             self.notify("on_grad_computed", named_parameters=named, batch=batch, training=True)
         self.scaler.step(self.optimizer_)
         self.scaler.update()
-        detached = {name: term.detach() for name, term in terms.items()}
-        return {"loss": loss.detach(), "y_pred": detached}
 
     def _set_training(self, training: bool = True) -> None:
         # Walking all submodules costs as much as a small step; they change together.
@@ -225,7 +229,7 @@ class ObjectiveNet(NeuralNet):
         self.run.epoch += 1
         self._check_finite(self.run.epoch)
         with torch.no_grad():
-            labels, std = self.objective.health(self.run)
+            vitals = self.objective.health(self.run)
         seconds = time.perf_counter() - self._started
         self.record = {
             "epoch": self.run.epoch,
@@ -233,7 +237,7 @@ class ObjectiveNet(NeuralNet):
             "lr": self.optimizer_.param_groups[0]["lr"],
             "seconds": seconds,
             "images_per_second": self._samples / seconds,
-            **self.health.record(labels, std, self.run.telling),
+            **self.health.record(vitals, self.run.telling),
         }
         # By skorch's names, so that its Checkpoint and EarlyStopping find them.
         earlier = [row["train_loss"] for row in self.history[:-1]]

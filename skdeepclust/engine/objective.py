@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skdeepclust.augment.views import Views
+from skdeepclust.engine.health import Vitals
 from skdeepclust.engine.images import Images
 
 __all__ = ["Learner", "Objective", "Run"]
@@ -101,7 +102,7 @@ class Objective(nn.Module):
 
     n_views: ClassVar[int] = 2
     drop_last: ClassVar[bool] = False
-    probability_temperature: ClassVar[float] = 0.1
+    probability_temperature: float = 0.1
     centers: Tensor
 
     def __init__(self, hp: SimpleNamespace):
@@ -122,15 +123,19 @@ class Objective(nn.Module):
         return z @ F.normalize(self.centers, dim=1).T
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """Optimizer groups; a group may carry ``lr_scale``, a factor on the learning rate."""
+        """Optimizer groups.
+
+        A group may carry ``lr_scale``, a factor on the scheduled learning rate, or
+        ``fixed_lr``, a rate that no schedule touches.
+        """
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
     def sampling_weights(self) -> Tensor | None:
         """Weights (n_samples,) to draw the coming epoch with, or None for a permutation."""
         return None
 
-    def health(self, run: Run) -> tuple[Tensor, Tensor]:
-        """Labels (n_samples,) and mean feature standard deviation () as training holds them.
+    def health(self, run: Run) -> Vitals:
+        """Labels and spread of the features as training holds them.
 
         They must cost no pass over the images: history and collapse warnings ask for
         them after every epoch.

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from skdeepclust._sklearn import StrOptions
 from skdeepclust.base import NON_NEGATIVE, POSITIVE, UNIT, DeepClusterer
-from skdeepclust.engine.health import feature_std
+from skdeepclust.engine.health import Vitals, feature_std
 from skdeepclust.engine.objective import Objective, Run
 from skdeepclust.nn.heads import Encoder
 from skdeepclust.ops.kmeans import kmeans
@@ -172,7 +172,7 @@ class IDFDObjective(Objective):
         square = (z * z).sum(1, keepdim=True) + (self.centers * self.centers).sum(1)
         return 2 * z @ self.centers.T - square
 
-    def health(self, run: Run) -> tuple[Tensor, Tensor]:
+    def health(self, run: Run) -> Vitals:
         """Clusters of the bank's rows, which follow from the last epoch's."""
         self.bank_centers, labels, _ = kmeans(
             self.bank,
@@ -181,7 +181,7 @@ class IDFDObjective(Objective):
             max_iter=10,
             generator=run.generator,
         )
-        return labels, feature_std(F.normalize(self.bank, dim=1))
+        return Vitals(labels, feature_std(F.normalize(self.bank, dim=1)))
 
     def on_train_end(self, run: Run) -> None:
         """Euclidean k-means of the embedding."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from skdeepclust._sklearn import StrOptions
 from skdeepclust.base import COUNT, NON_NEGATIVE, POSITIVE, UNIT, DeepClusterer
-from skdeepclust.engine.health import feature_std
+from skdeepclust.engine.health import Vitals, feature_std
 from skdeepclust.engine.objective import Objective, Run
 from skdeepclust.nn.ema import EMA
 from skdeepclust.nn.heads import Encoder, mlp
@@ -197,9 +197,9 @@ class ProPosObjective(Objective):
             return None
         return 1 / torch.bincount(self.labels)[self.labels]
 
-    def health(self, run: Run) -> tuple[Tensor, Tensor]:
+    def health(self, run: Run) -> Vitals:
         """The epoch's pseudo-labels and the spread of the features that gave them."""
-        return self.labels, self.spread
+        return Vitals(self.labels, self.spread)
 
     def on_train_end(self, run: Run) -> None:
         """Spherical k-means of the final embedding."""

@@ -11,7 +11,7 @@ from torch import nn
 import skdeepclust
 from skdeepclust import CollapseWarning
 from skdeepclust.datasets import make_image_blobs
-from skdeepclust.engine.health import Health, collapsed, feature_std
+from skdeepclust.engine.health import Health, Mixing, Vitals, collapsed, feature_std
 from skdeepclust.engine.objective import Run
 
 METHODS = [getattr(skdeepclust, name) for name in skdeepclust.METHODS]
@@ -22,8 +22,12 @@ def labels(*sizes):
     return torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
 
 
-def record(health, *sizes, std=HEALTHY, judge=True):
-    return health.record(labels(*sizes), std, judge)
+def record(health, *sizes, std=HEALTHY, mixing=None, judge=True):
+    return health.record(Vitals(labels(*sizes), std, mixing), judge)
+
+
+def change(health, current):
+    return health.record(Vitals(current, HEALTHY), True)["label_change"]
 
 
 # -- figures --------------------------------------------------------------------------------
@@ -65,22 +69,105 @@ def test_entropy_is_one_at_one_cluster():
 def test_label_change_matches_names_first():
     health = Health(3, 8)
     first = labels(5, 5, 5)
-    assert math.isnan(health.record(first, HEALTHY, True)["label_change"])
-    assert health.record((first + 1) % 3, HEALTHY, True)["label_change"] == 0
+    assert math.isnan(change(health, first))
+    assert change(health, (first + 1) % 3) == 0
     moved = ((first + 1) % 3).clone()
     moved[:2] = 0
-    assert health.record(moved, HEALTHY, True)["label_change"] == pytest.approx(2 / 15)
+    assert change(health, moved) == pytest.approx(2 / 15)
 
 
 def test_the_labels_of_the_last_epoch_are_kept_not_shared():
     health, current = Health(2, 8), labels(3, 3)
-    health.record(current, HEALTHY, True)
+    change(health, current)
     current[0] = 1  # a method may update its labels in place
-    assert health.record(current, HEALTHY, True)["label_change"] == pytest.approx(1 / 6)
+    assert change(health, current) == pytest.approx(1 / 6)
 
 
 def test_figures_are_plain_numbers():
-    assert all(type(v) in (int, float) for v in record(Health(3, 8), 5, 5, 5).values())
+    figures = record(Health(3, 8), 5, 5, 5, mixing=torch.tensor(0.5))
+    assert all(type(v) in (int, float) for v in figures.values())
+
+
+def test_mixing_is_told_by_the_methods_that_have_it():
+    assert "mixing" not in record(Health(3, 8), 5, 5, 5)
+    assert record(Health(3, 8), 5, 5, 5, mixing=torch.tensor(0.5))["mixing"] == 0.5
+
+
+# -- mixing ---------------------------------------------------------------------------------
+
+
+def naive_mixing(batches, k):
+    """Distinct clusters of a batch over those of a batch drawn from the epoch's shares."""
+    everything = [int(label) for batch in batches for label in batch]
+    size = len(everything) / len(batches)
+    expected = sum(1 - (1 - everything.count(j) / len(everything)) ** size for j in range(k))
+    found = sum(len(set(batch.tolist())) for batch in batches) / len(batches)
+    return found / max(1, expected)
+
+
+def mixing(batches, k):
+    watch = Mixing(k)
+    for batch in batches:
+        watch.update(batch)
+    return float(watch.value())
+
+
+@pytest.mark.parametrize("sizes", [[32] * 8, [32] * 7 + [5], [2, 3]])
+@pytest.mark.parametrize("used", [1, 4, 10])
+def test_mixing_is_its_definition(sizes, used):
+    generator = torch.Generator().manual_seed(0)
+    batches = [torch.randint(used, (size,), generator=generator) for size in sizes]
+    assert mixing(batches, 10) == pytest.approx(naive_mixing(batches, 10), rel=1e-5)
+
+
+@pytest.mark.parametrize("weights", [torch.ones(10), torch.arange(1.0, 11) ** 2])
+def test_random_batches_are_mixed_whatever_the_sizes(weights):
+    generator = torch.Generator().manual_seed(0)
+    draw = torch.multinomial(weights, 64 * 100, replacement=True, generator=generator)
+    assert mixing(draw.split(64), 10) == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("k", [3, 10, 50])
+def test_whole_batches_in_one_cluster_mix_as_little_as_can_be(k):
+    batches = torch.arange(k).repeat(4)[:, None].expand(-1, 128)
+    assert mixing(batches, k) == pytest.approx(1 / k, rel=0.1)
+
+
+def test_batches_of_one_cluster_alone_are_not_badly_mixed():
+    assert mixing(torch.zeros(5, 32, dtype=torch.int64), 10) == pytest.approx(1)
+
+
+def test_mixing_starts_afresh_after_it_was_asked():
+    watch = Mixing(4)
+    watch.update(torch.zeros(8, dtype=torch.int64))
+    watch.update(torch.ones(8, dtype=torch.int64))
+    assert float(watch.value()) < 0.6
+    watch.update(torch.arange(4))
+    assert float(watch.value()) == pytest.approx(naive_mixing([torch.arange(4)], 4))
+
+
+def test_mixing_without_batches_is_finite():
+    assert math.isfinite(Mixing(4).value())
+
+
+def warned_of_mixing(values):
+    health = Health(10, 8)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for value in values:
+            record(health, *[10] * 10, mixing=torch.tensor(value))
+    return [str(w.message) for w in caught if w.category is CollapseWarning]
+
+
+def test_three_badly_mixed_epochs_in_a_row_warn_once():
+    assert not warned_of_mixing([1.0, 0.1, 0.1, 1.0, 0.1, 0.1])
+    (message,) = warned_of_mixing([1.0] + [0.1] * 9)
+    assert "batches" in message
+
+
+@pytest.mark.parametrize(("value", "bad"), [(0.49, True), (0.51, False)])
+def test_half_the_clusters_that_chance_would_give_are_too_few(value, bad):
+    assert bool(warned_of_mixing([value] * 3)) is bad
 
 
 # -- warnings by planted figures ------------------------------------------------------------

@@ -1,0 +1,636 @@
+"""SeCu: stable cluster discrimination (Qian, ICCV 2023), and its predecessor CoKe."""
+
+import copy
+from numbers import Integral, Real
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from skdeepclust._sklearn import Interval, StrOptions
+from skdeepclust.augment import make_augmentations
+from skdeepclust.base import NON_NEGATIVE, POSITIVE, UNIT, DeepClusterer
+from skdeepclust.engine.health import Mixing, Spread, Vitals
+from skdeepclust.engine.images import Images
+from skdeepclust.engine.net import ObjectiveNet
+from skdeepclust.engine.objective import Objective, Run
+from skdeepclust.nn.heads import Encoder
+from skdeepclust.ops.precision import full_precision
+
+__all__ = [
+    "EntropyConstraint",
+    "SeCuClustering",
+    "SeCuObjective",
+    "SelfLabelling",
+    "SizeConstraint",
+    "center_loss",
+    "representation_loss",
+    "self_labelling",
+    "update_means",
+]
+
+# Over-clustering heads of n_clusters, 2 n_clusters, ... while clusters hold so many samples.
+_MOST_HEADS, _LEAST_MEMBERS = 10, 10
+# The official entropy weight of 6,000 for 50,000 images.
+_ENTROPY_PER_SAMPLE = 0.12
+
+
+class SeCuClustering(DeepClusterer):
+    """Stable cluster discrimination (SeCu).
+
+    Images are classified into clusters whose centres are learned along with the
+    representation. Two things keep that stable. The encoder learns from the labels and the
+    centres of the epoch before, which hold still; and a centre learns only from its own
+    members, the hard ones most, so that a batch without members does not push it away. A
+    constraint on the cluster sizes prevents collapse. Further heads with more clusters help
+    the representation.
+
+    Parameters
+    ----------
+    {shared}
+    constraint : {"size", "entropy"}, default="size"
+        Lower bound on the cluster sizes by dual variables, or a penalty on the negative
+        entropy of the sizes, for clusters of unequal size.
+    min_size_ratio : float, default=0.9
+        Least size of a cluster over the mean size, in (0, 1]; 1 asks for equal sizes.
+    dual_lr : float, default=0.1
+        Step size of the dual variables.
+    entropy_weight : float, default=None
+        Weight of the entropy; None means 0.12 per training sample.
+    label_weight : float, default=0.2
+        Share of the cluster label in the target of the representation; the other view's soft
+        assignment has the rest.
+    temperature : float, default=0.05
+        Temperature of the softmax over the centres that teaches the encoder.
+    center_temperature : float, default=0.05
+        Temperature of the softmax that teaches the centres; a large one makes them plain
+        means.
+    center_lr : float, default=0.01
+        Constant learning rate of the centres.
+    centers : {"learned", "mean"}, default="learned"
+        ``"mean"`` makes the centres running means of their members, as CoKe does, SeCu's
+        predecessor.
+    heads : tuple of int, default=None
+        Numbers of clusters of the heads. The first is `n_clusters`, the head that predicts.
+        None means `n_clusters`, twice, ..., ten times as many, as far as the clusters hold 10
+        samples on average.
+    self_label_epochs : int, default=0
+        Epochs of self-labelling after the training (SeCu*): confident predictions on the plain
+        images teach the augmented ones.
+
+    Attributes
+    ----------
+    {attributes}
+
+    See Also
+    --------
+    CDCClustering : Clusters of equal size by one contrastive loss.
+
+    Notes
+    -----
+    ``predict_proba`` is the softmax of the cosines to the centres, at temperature 0.1.
+    ``history_`` has one more figure: ``mixing``, the number of clusters in a batch over that
+    of a random batch. It falls to 1 / n_clusters when constant features satisfy the
+    constraint by sending whole batches to one cluster after the other; that is warned of.
+
+    Deviations from the official code: in the first epoch the encoder makes no step at all,
+    where the code makes steps of rate zero, whose momentum has a later effect; entropy counts
+    are exact. The evaluation and the self-labelling of SeCu are not in the official code: the
+    former is the argmax over the first head's centres of the plain image, the latter
+    self-labelling as SCAN has it, on the projection and the centres, with the second view's
+    augmentation. CoKe's second stage of averaged centres and soft labels is not there. The
+    defaults are for small images and short runs.
+
+    References
+    ----------
+    Q. Qian, "Stable Cluster Discrimination for Deep Clustering", ICCV 2023.
+
+    Q. Qian, Y. Xu, J. Hu, H. Li and R. Jin, "Unsupervised Visual Representation Learning by
+    Online Constrained K-Means", CVPR 2022 (CoKe).
+
+    W. Van Gansbeke et al., "SCAN: Learning to Classify Images without Labels", ECCV 2020.
+
+    Examples
+    --------
+    >>> from skdeepclust import SeCuClustering
+    >>> from skdeepclust.datasets import make_image_blobs
+    >>> X, y = make_image_blobs(60, n_classes=3, random_state=0)
+    >>> SeCuClustering(3, max_epochs=5, random_state=0).fit(X).labels_.shape
+    (60,)
+    """
+
+    max_epochs: int = 100
+    warmup_epochs: float = 5
+
+    constraint: str = "size"
+    min_size_ratio: float = 0.9
+    dual_lr: float = 0.1
+    entropy_weight: float | None = None
+    label_weight: float = 0.2
+    temperature: float = 0.05
+    center_temperature: float = 0.05
+    center_lr: float = 0.01
+    centers: str = "learned"
+    heads: tuple[int, ...] | None = None
+    self_label_epochs: int = 0
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **DeepClusterer._parameter_constraints,
+        "constraint": [StrOptions({"size", "entropy"})],
+        "min_size_ratio": [Interval(Real, 0, 1, closed="right")],
+        "dual_lr": [NON_NEGATIVE],
+        "entropy_weight": [NON_NEGATIVE, None],
+        "label_weight": [UNIT],
+        "temperature": [POSITIVE],
+        "center_temperature": [POSITIVE],
+        "center_lr": [NON_NEGATIVE],
+        "centers": [StrOptions({"learned", "mean"})],
+        "heads": [tuple, list, None],
+        "self_label_epochs": [Interval(Integral, 0, None, closed="left")],
+    }
+
+    def _train(self, images: Images) -> ObjectiveNet:
+        net = super()._train(images)
+        if not self.self_label_epochs or net.interrupted:
+            return net
+        assert isinstance(net.objective, SeCuObjective)
+        strong = make_augmentations(copy.deepcopy(self.augment), images.shape, 2)[1]
+        # SCAN's optimizer; the augmentation is that of the second view.
+        stage = copy.copy(self).set_params(
+            max_epochs=self.self_label_epochs,
+            augment=(nn.Identity(), strong),
+            optimizer="adamw",
+            lr=1e-4,
+            schedule="constant",
+            warmup_epochs=0,
+        )
+        refined = stage._run(SelfLabelling(net.objective), images)
+        for row in refined.history:
+            row["epoch"] += len(net.history)
+        refined.history[:0] = net.history
+        return refined
+
+    def _objective(self, backbone: nn.Module, hp: SimpleNamespace) -> "SeCuObjective":
+        hp.heads = self._heads(hp.n_samples)
+        if hp.entropy_weight is None:
+            hp.entropy_weight = _ENTROPY_PER_SAMPLE * hp.n_samples
+        return SeCuObjective(backbone, hp)
+
+    def _heads(self, n_samples: int) -> list[int]:
+        k = self.n_clusters
+        if self.heads is None:
+            more = min(_MOST_HEADS, n_samples // (_LEAST_MEMBERS * k))
+            return [k * times for times in range(1, max(1, more) + 1)]
+        heads = [h if isinstance(h, Integral) else 0 for h in self.heads]
+        if not heads or heads[0] != k or min(heads) < k or max(heads) > n_samples:
+            raise ValueError(
+                f"heads={self.heads!r} must be numbers of clusters, n_clusters={k} first, none "
+                f"smaller than that or greater than n_samples={n_samples}"
+            )
+        return [int(h) for h in heads]
+
+
+class SeCuObjective(Objective):
+    r"""SeCu's encoder, centres, labels and losses.
+
+    .. math:: L = \frac1H \sum_h L_x^h + L_c^h
+
+    See `representation_loss`, which teaches the encoder only, and `center_loss`, which
+    teaches the centres only.
+
+    Parameters
+    ----------
+    backbone : nn.Module
+        (B, *shape) -> (B, num_features).
+    hp : SimpleNamespace
+        Scalar parameters of `SeCuClustering`, ``heads`` and ``n_samples``.
+    """
+
+    assigners: Any  # an nn.ModuleList of constraints
+    prototypes: Tensor
+    frozen: Tensor
+    labels: Tensor
+    counts: Tensor
+
+    def __init__(self, backbone: nn.Module, hp: SimpleNamespace):
+        super().__init__(hp)
+        hidden = () if hp.hidden_dim is None else (hp.hidden_dim,)
+        self.encoder = Encoder(backbone, hidden, hp.embedding_dim)
+        self.assigners = nn.ModuleList(_assigner(k, hp) for k in hp.heads)
+        self.spread = Spread(hp.embedding_dim)
+        self.mixing = Mixing(hp.n_clusters)
+        # The centres of all heads, one after the other.
+        prototypes = F.normalize(torch.randn(sum(hp.heads), hp.embedding_dim), dim=1)
+        if hp.centers == "learned":
+            self.prototypes = nn.Parameter(prototypes)
+        else:
+            self.register_buffer("prototypes", prototypes)
+        self.register_buffer("frozen", prototypes.clone(), persistent=False)
+        self.register_buffer("counts", torch.zeros(len(prototypes)), persistent=False)
+        labels = torch.zeros(len(hp.heads), hp.n_samples, dtype=torch.int64)
+        self.register_buffer("labels", labels, persistent=False)
+        self.first_epoch = True
+
+    def forward(self, views: list[Tensor], index: Tensor) -> dict[str, Tensor]:
+        """Terms ``representation``, from the second epoch on, and ``centers`` of two views."""
+        hp = self.hp
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.first_epoch):
+            z = F.normalize(self._encode(torch.cat(views)), dim=1)
+        z1, z2 = z.chunk(2)
+        old, new = self.labels[:, index], self._assign(z1.detach(), z2.detach(), index)
+        terms = {}
+        if not self.first_epoch:
+            parts = zip(self.frozen.split(hp.heads), old, strict=True)
+            how = hp.temperature, hp.label_weight
+            losses = [representation_loss(z1, z2, w, y, *how) for w, y in parts]
+            terms["representation"] = torch.stack(losses).mean()
+        parts = zip(self.prototypes.split(hp.heads), new, strict=True)
+        losses = [center_loss(z1, z2, w, y, hp.center_temperature) for w, y in parts]
+        terms["centers"] = torch.stack(losses).mean()
+        return terms
+
+    def _encode(self, x: Tensor) -> Tensor:
+        """Embedding in the type of the centres, whatever autocast made of it."""
+        return self.encoder(x).to(self.prototypes.dtype)
+
+    @torch.no_grad()
+    def _assign(self, z1: Tensor, z2: Tensor, index: Tensor) -> Tensor:
+        """New labels (n_heads, B) by the constraints; the bank and the means follow them."""
+        z = (z1 + z2) / 2
+        scores = (z @ F.normalize(self.prototypes, dim=1).T).split(self.hp.heads, dim=1)
+        old = [None] * len(scores) if self.first_epoch else self.labels[:, index]
+        assigned = [
+            assigner.assign(s, y)
+            for assigner, s, y in zip(self.assigners, scores, old, strict=True)
+        ]
+        labels = torch.stack(assigned)
+        self.labels[:, index] = labels
+        if self.hp.centers == "mean":
+            means = self.prototypes.split(self.hp.heads), self.counts.split(self.hp.heads)
+            for centers, counts, y in zip(*means, labels, strict=True):
+                update_means(centers, counts, z, y)
+        self.spread.update(z1)
+        self.mixing.update(labels[0])
+        return labels
+
+    def on_epoch_begin(self, run: Run) -> None:
+        """Freeze the centres that teach the encoder in this epoch."""
+        self.first_epoch = run.epoch == 0
+        self.frozen.copy_(F.normalize(self.prototypes, dim=1))
+        self.counts.zero_()
+
+    def embed(self, x: Tensor) -> Tensor:
+        """(B, *shape) -> (B, embedding_dim)."""
+        return self.encoder(x)
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The encoder, and the centres at their own constant rate."""
+        groups: list[dict[str, Any]] = [{"params": list(self.encoder.parameters())}]
+        if isinstance(self.prototypes, nn.Parameter):
+            groups.append({"params": [self.prototypes], "fixed_lr": self.hp.center_lr})
+        return groups
+
+    def health(self, run: Run) -> Vitals:
+        """The first head's labels of the epoch and whether they come in whole batches."""
+        return Vitals(self.labels[0], self.spread.value(), self.mixing.value())
+
+    def on_train_end(self, run: Run) -> None:
+        """The first head's centres."""
+        self.centers.copy_(F.normalize(self.prototypes[: self.hp.n_clusters], dim=1))
+
+
+class SelfLabelling(Objective):
+    """SeCu's last stage: what is certain of a plain image is taught to its augmented view.
+
+    Parameters
+    ----------
+    trained : SeCuObjective
+        Its encoder is taken over.
+    """
+
+    labels: Tensor
+
+    def __init__(self, trained: SeCuObjective):
+        super().__init__(trained.hp)
+        self.encoder = trained.encoder
+        self.prototypes = nn.Parameter(trained.centers.clone())
+        self.spread = Spread(self.hp.embedding_dim)
+        labels = torch.zeros(self.hp.n_samples, dtype=torch.int64)
+        self.register_buffer("labels", labels, persistent=False)
+
+    def forward(self, views: list[Tensor], index: Tensor) -> dict[str, Tensor]:
+        """Term ``self_labelling`` of the plain and the augmented view."""
+        plain, augmented = views
+        with torch.no_grad():
+            z = self._encode(plain)
+            p = self._logits(z).softmax(1)
+            self.labels[index] = p.argmax(1)
+            self.spread.update(z)
+        return {"self_labelling": self_labelling(self._logits(self._encode(augmented)), p)}
+
+    def _encode(self, x: Tensor) -> Tensor:
+        return F.normalize(self.encoder(x).to(self.prototypes.dtype), dim=1)
+
+    def _logits(self, z: Tensor) -> Tensor:
+        return z @ F.normalize(self.prototypes, dim=1).T / self.hp.temperature
+
+    def embed(self, x: Tensor) -> Tensor:
+        """(B, *shape) -> (B, embedding_dim)."""
+        return self.encoder(x)
+
+    def health(self, run: Run) -> Vitals:
+        """Labels of the plain views."""
+        return Vitals(self.labels, self.spread.value())
+
+    def on_train_end(self, run: Run) -> None:
+        """The trained centres."""
+        self.centers.copy_(F.normalize(self.prototypes, dim=1))
+
+
+class SizeConstraint(nn.Module):
+    r"""Assign samples to clusters that hold at least a share of the mean size.
+
+    .. math::
+        a_i = \arg\max_j s_{ij} + \rho_j, \qquad
+        \rho_j \leftarrow \left[ \rho_j + \eta \left(
+            \frac{\gamma}{K} - \frac{m_j}{b} \right) \right]_+
+
+    where m_j of the b samples of the batch went to cluster j. With gamma = 1 the sizes are to
+    be equal, and the dual variables rho may be negative.
+
+    Parameters
+    ----------
+    n_clusters : int
+        Number of clusters K.
+    min_size_ratio : float
+        Least size over mean size, gamma.
+    dual_lr : float
+        Step size eta.
+
+    References
+    ----------
+    Qian et al. (2022), the online assignment of CoKe; the official code of SeCu.
+    """
+
+    duals: Tensor
+
+    def __init__(self, n_clusters: int, min_size_ratio: float, dual_lr: float):
+        super().__init__()
+        self.min_size_ratio = min_size_ratio
+        self.dual_lr = dual_lr
+        self.register_buffer("duals", torch.zeros(n_clusters))
+
+    @torch.no_grad()
+    def assign(self, scores: Tensor, previous: Tensor | None = None) -> Tensor:
+        """Label the samples of a batch, then update the dual variables.
+
+        Parameters
+        ----------
+        scores : Tensor of shape (B, K)
+            Cosines to the centres.
+        previous : None
+            Ignored.
+
+        Returns
+        -------
+        Tensor of shape (B,), int64
+        """
+        labels = (scores + self.duals).argmax(1)
+        members = torch.bincount(labels, minlength=len(self.duals))
+        shares = members.to(self.duals) / len(labels)
+        self.duals += self.dual_lr * (self.min_size_ratio / len(self.duals) - shares)
+        if self.min_size_ratio < 1:
+            self.duals.clamp_min_(0)
+        return labels
+
+
+class EntropyConstraint(nn.Module):
+    r"""Assign samples to clusters, with a penalty on unequal sizes in the whole data set.
+
+    .. math::
+        a_i = \arg\max_j s_{ij} - \alpha \left( H_{before} - H_{after} \right)
+
+    where H is the entropy of the cluster sizes before and after sample i moves from its
+    cluster to cluster j, by the counts at the start of the batch.
+
+    Parameters
+    ----------
+    n_clusters : int
+        Number of clusters K.
+    n_samples : int
+        Number of training samples N.
+    weight : float
+        Weight alpha, in proportion to N.
+
+    Notes
+    -----
+    While the data set is seen for the first time, a sample has no cluster to leave, and the
+    counts are of the samples so far. The very first batch follows the scores alone.
+
+    References
+    ----------
+    Qian (2023); the official code.
+    """
+
+    counts: Tensor
+
+    def __init__(self, n_clusters: int, n_samples: int, weight: float):
+        super().__init__()
+        self.n_samples = n_samples
+        self.weight = weight
+        self.register_buffer("counts", torch.zeros(n_clusters))
+
+    @torch.no_grad()
+    def assign(self, scores: Tensor, previous: Tensor | None = None) -> Tensor:
+        """Label the samples of a batch, then update the counts.
+
+        Parameters
+        ----------
+        scores : Tensor of shape (B, K)
+            Cosines to the centres.
+        previous : Tensor of shape (B,), int64, or None
+            Clusters of the samples so far; None for samples that are new.
+
+        Returns
+        -------
+        Tensor of shape (B,), int64
+        """
+        growth = _growth(self.counts)
+        if previous is None:
+            total = self.counts.sum()
+            penalty = (growth / (total + 1) * (total > 0))[None]
+        else:
+            loss = _growth(self.counts[previous] - 1)
+            penalty = (growth - loss[:, None]) / self.n_samples
+            penalty = penalty.scatter(1, previous[:, None], 0.0)
+            self.counts -= torch.bincount(previous, minlength=len(self.counts))
+        labels = (scores - self.weight * penalty).argmax(1)
+        self.counts += torch.bincount(labels, minlength=len(self.counts))
+        return labels
+
+
+def _growth(n: Tensor) -> Tensor:
+    """(n + 1) ln(n + 1) - n ln n, without the cancellation of large terms."""
+    return torch.where(n > 0, n.log1p() + n * n.clamp_min(1).reciprocal().log1p(), 0.0)
+
+
+def _assigner(n_clusters: int, hp: SimpleNamespace) -> nn.Module:
+    if hp.constraint == "size":
+        return SizeConstraint(n_clusters, hp.min_size_ratio, hp.dual_lr)
+    return EntropyConstraint(n_clusters, hp.n_samples, hp.entropy_weight)
+
+
+@full_precision
+def representation_loss(
+    z1: Tensor,
+    z2: Tensor,
+    frozen_centers: Tensor,
+    labels: Tensor,
+    temperature: float = 0.05,
+    label_weight: float = 0.2,
+) -> Tensor:
+    r"""Cross-entropy of both views against the cluster label and the other view.
+
+    .. math::
+        L_x = \frac12 \sum_v \mathrm{CE}\big( (1 - \tau)\, p^{\bar v} + \tau\, e_y,\; p^v \big),
+        \qquad p^v = \mathrm{softmax}(x^v \bar w / t)
+
+    Parameters
+    ----------
+    z1, z2 : Tensor of shape (B, d)
+        Embeddings of two views; normalised here to x.
+    frozen_centers : Tensor of shape (K, d)
+        Centres of the epoch's start; normalised here; take no gradient.
+    labels : Tensor of shape (B,), int64
+        Labels y of the previous epoch.
+    temperature : float, default=0.05
+        Temperature t.
+    label_weight : float, default=0.2
+        Share tau of the label in the target; the other view's prediction, without gradient,
+        has the rest.
+
+    Returns
+    -------
+    Tensor, scalar
+
+    References
+    ----------
+    Qian (2023), the representation's objective; the official code.
+    """
+    w = F.normalize(frozen_centers.detach(), dim=1)
+    log_p = [(F.normalize(z, dim=1) @ w.T / temperature).log_softmax(1) for z in (z1, z2)]
+    loss = z1.new_zeros(())
+    for own, other in (log_p, log_p[::-1]):
+        soft = -(other.detach().exp() * own).sum(1).mean()
+        loss = loss + (1 - label_weight) * soft + label_weight * F.nll_loss(own, labels)
+    return loss / 2
+
+
+@full_precision
+def center_loss(
+    z1: Tensor, z2: Tensor, centers: Tensor, labels: Tensor, temperature: float = 0.05
+) -> Tensor:
+    r"""Cross-entropy that pulls a centre to its members and pushes none away.
+
+    .. math::
+        L_c = -\frac12 \sum_v \frac1B \sum_i \log \frac{\exp(x_i^v w_{a_i} / t)}
+            {\exp(x_i^v w_{a_i} / t) + \sum_{k \ne a_i} \exp(x_i^v\, \mathrm{sg}(w_k) / t)}
+
+    Parameters
+    ----------
+    z1, z2 : Tensor of shape (B, d)
+        Embeddings of two views; normalised here to x; take no gradient.
+    centers : Tensor of shape (K, d)
+        Centres; normalised here to w. sg stops the gradient.
+    labels : Tensor of shape (B,), int64
+        Labels a that the samples have just been given.
+    temperature : float, default=0.05
+        Temperature t.
+
+    Returns
+    -------
+    Tensor, scalar
+
+    Notes
+    -----
+    A centre moves towards the mean of its members, each weighted by how little it is
+    assigned to the centre; a centre without members gets no gradient at all.
+
+    References
+    ----------
+    Qian (2023), the hardness-aware objective of the centres; the official code.
+    """
+    x, w = F.normalize(torch.cat([z1, z2]).detach(), dim=1), F.normalize(centers, dim=1)
+    labels = torch.cat([labels, labels])
+    own = (x * w[labels]).sum(1, keepdim=True)
+    logits = (x @ w.detach().T).scatter(1, labels[:, None], own) / temperature
+    return F.cross_entropy(logits, labels)
+
+
+@torch.no_grad()
+def update_means(centers: Tensor, counts: Tensor, z: Tensor, labels: Tensor) -> Tensor:
+    r"""Move centres to the running means of their members, on the unit sphere.
+
+    .. math:: w_j \leftarrow \frac{c_j w_j + \sum_{i: a_i = j} z_i}{c_j + m_j}
+
+    then normalised.
+
+    Parameters
+    ----------
+    centers : Tensor of shape (K, d)
+        Updated in place; centres without members stay as they are.
+    counts : Tensor of shape (K,)
+        Samples c that each centre has taken in since the epoch's start; updated in place. At
+        0 the old centre is forgotten.
+    z : Tensor of shape (B, d)
+        Means of the unit-norm embeddings of both views, not normalised again.
+    labels : Tensor of shape (B,), int64
+        Clusters a of the samples.
+
+    Returns
+    -------
+    Tensor
+        `centers`.
+
+    References
+    ----------
+    Qian et al. (2022), the online update of the centres in the first stage of CoKe.
+    """
+    members = torch.bincount(labels, minlength=len(centers))
+    sums = torch.zeros_like(centers).index_add_(0, labels, z.to(centers))
+    updated = F.normalize(counts[:, None] * centers + sums, dim=1)
+    centers.copy_(torch.where((members > 0)[:, None], updated, centers))
+    counts += members
+    return centers
+
+
+@full_precision
+def self_labelling(logits: Tensor, probabilities: Tensor, threshold: float = 0.99) -> Tensor:
+    """Cross-entropy against the confident predictions, all clusters of equal weight.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (B, K)
+        Of the augmented view.
+    probabilities : Tensor of shape (B, K)
+        Of the plain view; take no gradient.
+    threshold : float, default=0.99
+        Least probability of a confident prediction.
+
+    Returns
+    -------
+    Tensor, scalar
+        0 if no prediction is confident.
+
+    References
+    ----------
+    Van Gansbeke et al. (2020), the self-labelling step of SCAN.
+    """
+    highest, labels = probabilities.detach().max(1)
+    confident = (highest > threshold).to(logits.dtype)
+    sizes = torch.zeros_like(logits[0]).index_add_(0, labels, confident)
+    weights = confident / sizes.clamp_min(1)[labels]
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    return (weights * losses).sum() / (sizes > 0).sum().clamp_min(1)
