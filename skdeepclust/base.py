@@ -45,7 +45,7 @@ UNIT = Interval(Real, 0, 1, closed="both")
 COUNT = Interval(Integral, 1, None, closed="left")
 
 # Small data sets take smaller batches: on 1,797 digits more epochs do not make up for fewer steps.
-_LEAST_STEPS, _LEAST_BATCH = 16, 64
+_LEAST_BATCH = 64
 
 _SHARED = """n_clusters : int, default=8
         Number of clusters K.
@@ -161,6 +161,8 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
     deterministic: bool = False
     random_state: int | RandomState | None = None
     verbose: int = 0
+
+    _least_steps: ClassVar[int] = 16
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_clusters": [COUNT],
@@ -322,7 +324,7 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
             momentum=self.momentum,
             weight_decay=self.weight_decay,
             max_epochs=self.max_epochs,
-            batch_size=min(self.batch_size, max(_LEAST_BATCH, len(images) // _LEAST_STEPS)),
+            batch_size=min(self.batch_size, max(_LEAST_BATCH, len(images) // self._least_steps)),
             device=str(images.device),
             callbacks=self._callbacks(),
         )

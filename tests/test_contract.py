@@ -91,6 +91,16 @@ OWN = {
         "ema_momentum": 0.996, "ema_schedule": "constant", "recluster_every": 1,
         "predictor_lr_scale": 10, "resample": False,
     },
+    "SeCuClustering": {
+        "constraint": "size", "min_size_ratio": 0.9, "dual_lr": 0.1, "entropy_weight": None,
+        "label_weight": 0.2, "temperature": 0.05, "center_temperature": 0.05, "center_lr": ...,
+        "centers": "learned", "heads": None, "self_label_epochs": 0,
+    },
+    "CDCClustering": {
+        "temperature": 1.0, "assignment_temperature": 0.1, "category_scale": 1.0,
+        "instance_dim": 128, "sinkhorn_epsilon": 0.05, "sinkhorn_iterations": 10,
+        "queue_size": None, "early_heads": None,
+    },
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from sklearn.base import clone
 import skdeepclust
 from skdeepclust.augment import make_augmentations
 from skdeepclust.backbones import make_backbone
-from skdeepclust.base import _LEAST_BATCH, _LEAST_STEPS
+from skdeepclust.base import _LEAST_BATCH, DeepClusterer
 from skdeepclust.engine.images import Batches
 from skdeepclust.engine.schedule import lr_factor
 from skdeepclust.recipes import RECIPES, find
@@ -121,7 +121,9 @@ def objective_drops(method):
 
 @each_recipe
 def test_batches_keep_their_published_size(recipe):
-    assert recipe.params["batch_size"] <= max(_LEAST_BATCH, recipe.n_samples // _LEAST_STEPS)
+    assert recipe.params["batch_size"] <= max(
+        _LEAST_BATCH, recipe.n_samples // DeepClusterer._least_steps
+    )
 
 
 def test_published_parameter_counts():

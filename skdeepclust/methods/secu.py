@@ -67,7 +67,7 @@ class SeCuClustering(DeepClusterer):
     center_temperature : float, default=0.05
         Temperature of the softmax that teaches the centres; a large one makes them plain
         means.
-    center_lr : float, default=0.01
+    center_lr : float, default=0.3
         Constant learning rate of the centres.
     centers : {"learned", "mean"}, default="learned"
         ``"mean"`` makes the centres running means of their members, as CoKe does, SeCu's
@@ -131,10 +131,13 @@ class SeCuClustering(DeepClusterer):
     label_weight: float = 0.2
     temperature: float = 0.05
     center_temperature: float = 0.05
-    center_lr: float = 0.01
+    center_lr: float = 0.3
     centers: str = "learned"
     heads: tuple[int, ...] | None = None
     self_label_epochs: int = 0
+
+    # Labels and centres move once an epoch: small data sets need many steps in each.
+    _least_steps: ClassVar[int] = 28
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **DeepClusterer._parameter_constraints,

@@ -25,6 +25,7 @@ _SHARED = (
         schedule="cosine",
         warmup_epochs=0,
     )
+    | cite("reconstruction, the plain method without our early heads", early_heads=())
     | cite("reconstruction, the usual SGD of this field", optimizer="sgd", momentum=0.9)
     | cite("reconstruction, the usual SGD of this field", weight_decay=5e-4)
     | cite("reconstruction, 0.06 x 512 / 256", lr=0.12)

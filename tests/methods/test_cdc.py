@@ -15,6 +15,7 @@ from skdeepclust.backbones import make_backbone
 from skdeepclust.datasets import load_digits_images, make_image_blobs
 from skdeepclust.methods import cdc
 from skdeepclust.methods.cdc import CDCObjective, disentangled_contrast
+from skdeepclust.ops.kmeans import kmeans
 from skdeepclust.ops.sinkhorn import sinkhorn
 
 pytestmark = [
@@ -228,7 +229,7 @@ def objective(**hp):
     defaults = {
         "n_clusters": 3, "embedding_dim": 6, "hidden_dim": 8, "n_samples": 40, "instance_dim": 5,
         "temperature": 0.8, "assignment_temperature": 0.2, "category_scale": 1.5,
-        "sinkhorn_epsilon": 0.1, "sinkhorn_iterations": 7, "queue_size": 0,
+        "sinkhorn_epsilon": 0.1, "sinkhorn_iterations": 7, "queue_size": 0, "early_heads": (),
     }  # fmt: skip
     return CDCObjective(make_backbone("identity", (9,)), SimpleNamespace(**scalars | defaults | hp))
 
@@ -238,24 +239,46 @@ def views(seed=0, b=12):
 
 
 def by_hand(net, x):
-    """s and n of two views, from a copy."""
+    """s of the first head that trains and n, of two views, from a copy; and the copy."""
     net = copy.deepcopy(net)
     z = F.normalize(net.encoder(torch.cat(x)), dim=1)
-    return F.normalize(net.category(z), dim=1).chunk(2), net.instance(z).chunk(2), net
+    head = net.early[0] if net.is_early else net.category
+    return F.normalize(head(z), dim=1).chunk(2), net.instance(z).chunk(2), net
+
+
+def naive_term(s, n):
+    """Mean of both directions, of `objective`'s parameters."""
+    (s1, s2), (n1, n2) = s, n
+    q1, q2 = (sinkhorn(view.detach(), 0.1, 7) for view in s)
+    first = naive((s1 / 0.2).softmax(1), n1, q2, n2, 0.8, 1.5)
+    return (first + naive((s2 / 0.2).softmax(1), n2, q1, n1, 0.8, 1.5)) / 2
+
+
+def assert_same_gradients(loss, net, expected, other):
+    ours, theirs = gradients(loss, *net.parameters()), gradients(expected, *other.parameters())
+    for a, b in zip(ours, theirs, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_the_term_is_the_mean_of_both_directions():
     net, x = objective(), views()
-    (s1, s2), (n1, n2), other = by_hand(net, x)
-    loss = net(x, torch.arange(12))["contrast"]
-    q1, q2 = (sinkhorn(s.detach(), 0.1, 7) for s in (s1, s2))
-    expected = naive((s1 / 0.2).softmax(1), n1, q2, n2, 0.8, 1.5) / 2
-    expected = expected + naive((s2 / 0.2).softmax(1), n2, q1, n1, 0.8, 1.5) / 2
+    s, n, other = by_hand(net, x)
+    loss, expected = net(x, torch.arange(12))["contrast"], naive_term(s, n)
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
     # 3.4.7: the naive form detaches the codes and keys.
-    ours, theirs = gradients(loss, *net.parameters()), gradients(expected, *other.parameters())
-    for a, b in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    assert all(g is not None for g in gradients(loss, *net.parameters()))
+    assert_same_gradients(loss, net, expected, other)
+
+
+def test_z_c_is_a_linear_function_of_the_unit_embedding():
+    net, x = objective(), views()
+    assert isinstance(net.category, torch.nn.Linear)
+    z = F.normalize(net.embed(torch.cat(x)), dim=1)
+    expected = F.normalize(z @ net.category.weight.T + net.category.bias, dim=1)
+    torch.testing.assert_close(net.scores(z), expected)
+    torch.testing.assert_close(torch.cat(by_hand(net, x)[0]), expected)
 
 
 def test_the_loss_is_symmetric_in_the_views():
@@ -305,29 +328,48 @@ def test_a_queue_holds_the_latest_samples_first_in_first_out(size):
     assert not net.queue.requires_grad
 
 
-def test_an_automatic_queue_fills_up_to_four_samples_per_cluster():
-    assert queue_of(objective(queue_size=None, n_clusters=5), [8] * 4)[1] == [8, 12, 12, 12]
-    assert queue_of(objective(queue_size=None, n_clusters=2), [8] * 3)[1] == [0, 0, 0]
+def test_an_automatic_queue_holds_four_samples_per_cluster():
+    net = objective(queue_size=None, n_clusters=5)
+    given, lengths = queue_of(net, [8] * 4)
+    assert lengths == [8, 16, 20, 20]
+    newest_first = torch.cat(given[::-1])[:20]
+    torch.testing.assert_close(net.queue, newest_first, rtol=1e-5, atol=1e-6)
+    assert queue_of(objective(queue_size=None, n_clusters=2), [16, 8])[1] == [8, 8]
     assert queue_of(objective(queue_size=0, n_clusters=5), [8] * 3)[1] == [0, 0, 0]
 
 
-def companies(monkeypatch, net, sizes):
-    """Samples that Sinkhorn's algorithm saw in each batch."""
+@pytest.mark.parametrize(
+    ("size", "batches", "expected"),
+    [
+        # None: 4 K = 12 samples together, as soon as so many have been there.
+        (None, [16, 16, 5, 16], [16, 16, 12, 16]),
+        (None, [16, 5, 5, 5, 16], [16, 12, 12, 12, 16]),
+        (None, [12, 11, 1], [12, 12, 12]),
+        (None, [5, 5, 5, 5], [5, 10, 12, 12]),
+        # The whole queue in any case.
+        (20, [16, 16, 5, 16], [16, 32, 25, 36]),
+        (0, [16, 5, 16], [16, 5, 16]),
+    ],
+    ids=str,
+)
+def test_company_of_a_batch(monkeypatch, size, batches, expected):
+    """Samples that Sinkhorn's algorithm sees, for either view."""
     seen = []
     monkeypatch.setattr(cdc, "sinkhorn", lambda s, *a: seen.append(len(s)) or sinkhorn(s, *a))
-    queue_of(net, sizes)
-    return seen[::2]
+    queue_of(objective(queue_size=size), batches)
+    assert seen[::2] == seen[1::2] == expected
 
 
-def test_full_batches_need_no_queue_after_a_small_one(monkeypatch):
-    """4 K = 12: a last batch of 5 lacks 7 samples, and those of 16 lack none."""
-    net = objective(queue_size=None)
-    assert companies(monkeypatch, net, [16, 16, 5, 16])[-1] == 16
-
-
-def test_a_small_last_batch_has_the_company_that_it_lacks(monkeypatch):
-    net = objective(queue_size=None)
-    assert companies(monkeypatch, net, [16, 16, 5])[-1] == 12
+@pytest.mark.parametrize("size", [None, 20])
+def test_the_company_is_the_latest(monkeypatch, size):
+    """Also after a small batch, which leaves as much as a full one does."""
+    net, seen = objective(queue_size=size), []
+    given, _ = queue_of(net, [16, 5])
+    monkeypatch.setattr(cdc, "sinkhorn", lambda s, *a: seen.append(s) or sinkhorn(s, *a))
+    net(views(9, 4), torch.arange(4))
+    for s in seen:
+        latest = torch.cat(given[::-1])[: 8 if size is None else size]
+        torch.testing.assert_close(s[4:], latest, rtol=1e-5, atol=1e-6)
 
 
 def test_codes_are_balanced_in_the_company_of_the_queue():
@@ -357,6 +399,127 @@ def test_reordered_clusters_are_predicted_as_such():
 def test_categories_have_unit_norm():
     scores = objective().eval().scores(normal(7, 6, dtype=torch.float32))
     torch.testing.assert_close(scores.norm(dim=1), torch.ones(7))
+
+
+# -- early heads ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "heads"),
+    [
+        (10, 60_000, [30, 50, 80]),
+        (10, 800, [30, 50, 80]),
+        (10, 799, [30, 50]),
+        (10, 499, [30]),
+        (10, 300, [30]),
+        (10, 299, []),
+        (10, 10, []),
+        (1, 79, [3, 5]),
+    ],
+)
+def test_early_heads_have_ten_samples_per_cluster(k, n, heads):
+    assert CDCClustering(k)._early_heads(n) == heads
+    assert heads == [k * t for t in (3, 5, 8) if n // (k * t) >= 10]
+
+
+@pytest.mark.parametrize("heads", [(), (3,), [60], (7, 4, 7), [4, np.int64(9)]], ids=str)
+def test_early_heads_can_be_given(blobs, heads):
+    net = quick(early_heads=heads, max_epochs=2).fit(blobs).net_.objective
+    assert [head.out_features for head in net.early] == list(heads)
+
+
+@pytest.mark.parametrize("heads", [(2,), (61,), (6, 0), (6.5,), ("6",), (None,), 6], ids=str)
+def test_useless_early_heads_are_refused(blobs, heads):
+    with pytest.raises(ValueError, match="early_heads"):
+        quick(early_heads=heads).fit(blobs)
+
+
+def a_run(epoch, n_epochs, z=None):
+    generator = torch.Generator().manual_seed(0)
+    return SimpleNamespace(epoch=epoch, n_epochs=n_epochs, features=lambda: z, generator=generator)
+
+
+def early(*heads, **hp):
+    """Objective in the first of two epochs."""
+    net = objective(early_heads=heads, **hp)
+    net.on_epoch_begin(a_run(0, 2))
+    assert net.is_early
+    return net
+
+
+def test_early_heads_share_the_loss():
+    net, x = early(7, 4, 9), views()
+    _, n, other = by_hand(net, x)
+    z = F.normalize(other.encoder(torch.cat(x)), dim=1)
+    terms = [naive_term(F.normalize(head(z), dim=1).chunk(2), n) for head in other.early]
+    loss, expected = net(x, torch.arange(12))["contrast"], sum(terms) / 3
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
+    assert_same_gradients(loss, net, expected, other)
+
+
+def test_only_the_heads_of_the_phase_have_gradients():
+    net, x = early(4, 6), views()
+    first, second = list(net.early.parameters()), list(net.category.parameters())
+    for late in (False, True):
+        net.is_early = not late
+        loss = net(x, torch.arange(12))["contrast"]
+        mine, others = (second, first) if late else (first, second)
+        assert all(g.abs().sum() > 0 for g in gradients(loss, *mine))
+        assert gradients(loss, *others) == (None,) * len(others)
+        assert all(g is not None for g in gradients(loss, *net.encoder.parameters()))
+
+
+@pytest.mark.parametrize("size", [None, 20])
+def test_early_batches_have_no_company_and_leave_none(monkeypatch, size):
+    net, seen = early(5, 8, queue_size=size), []
+    monkeypatch.setattr(cdc, "sinkhorn", lambda s, *a: seen.append(s.shape) or sinkhorn(s, *a))
+    assert queue_of(net, [8, 3])[1] == [0, 0]
+    assert seen == [(b, k) for b in (8, 3) for k in (5, 5, 8, 8)]
+
+
+@pytest.mark.parametrize(
+    ("heads", "folds"),
+    [
+        ((9, 5), [0, 0, 0, 1, 1, 1, 2, 2, 2]),
+        ((3, 9), [0, 1, 2]),
+        ((7,), [0, 0, 0, 1, 1, 2, 2]),
+    ],
+)
+def test_early_labels_are_those_of_the_first_head_folded(heads, folds):
+    net, x = early(*heads), views(b=40)
+    s = by_hand(net, x)[0][0]
+    net(x, torch.arange(40))
+    labels = net.health(None).labels
+    assert torch.equal(labels, torch.tensor(folds)[s.argmax(1)])
+    assert len(labels.unique()) == 3 and net.health(None).mixing is None
+
+
+@pytest.mark.parametrize("k", [1, 3, 10])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_z_c_starts_as_the_nearest_centre(monkeypatch, k, dtype):
+    net, found = objective(n_clusters=k, early_heads=(12,)).to(dtype), []
+    keep = lambda *a, **kw: found.append(kmeans(*a, **kw)) or found[-1]  # noqa: E731
+    monkeypatch.setattr(cdc, "kmeans", keep)
+    z = F.normalize(normal(400, 6, dtype=dtype) + 1, dim=1)
+    net.is_early = True
+    with torch.no_grad():
+        net.on_epoch_begin(a_run(1, 2, z))
+    [(centers, labels, _)] = found
+    assert not net.is_early and len(labels.unique()) == k
+    assert torch.equal(net.scores(z).argmax(1), labels)
+    fresh = F.normalize(normal(1000, 6, dtype=dtype, seed=1) + 1, dim=1)
+    assert torch.equal(net.scores(fresh).argmax(1), torch.cdist(fresh, centers).argmin(1))
+    assert net.category.weight.dtype == dtype and net.category.weight.requires_grad
+
+
+def test_without_early_heads_nothing_starts_anew(monkeypatch):
+    monkeypatch.setattr(cdc, "kmeans", None)
+    net = objective()
+    before = copy.deepcopy(net.state_dict())
+    for epoch in range(4):
+        net.on_epoch_begin(a_run(epoch, 4))
+        assert not net.is_early
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
 
 
 # -- training ---------------------------------------------------------------------------------
@@ -405,9 +568,12 @@ def test_3_4_9_prediction_does_not_depend_on_the_company(fitted, blobs):
     np.testing.assert_allclose(fitted.predict_proba(blobs[order]), whole[order], rtol=0, atol=1e-5)
 
 
-def test_clusters_without_samples_come_last_and_predict_stays(blobs):
+@pytest.mark.parametrize("heads", [(), (5, 10)])
+def test_clusters_without_samples_come_last_and_predict_stays(blobs, heads):
     X = blobs[np.arange(60) % 2]  # two images, five clusters
-    estimator = CDCClustering(5, augment=None, max_epochs=2, random_state=0).fit(X)
+    estimator = CDCClustering(5, augment=None, max_epochs=2, early_heads=heads, random_state=0).fit(
+        X
+    )
     used = len(set(estimator.labels_))
     assert used <= 2 and set(estimator.labels_) == set(range(used))
     np.testing.assert_array_equal(estimator.labels_, estimator.predict(X))
@@ -415,7 +581,14 @@ def test_clusters_without_samples_come_last_and_predict_stays(blobs):
 
 @pytest.mark.parametrize(
     "params",
-    [{"queue_size": 40}, {"queue_size": 0}, {"category_scale": 3.0}, {"temperature": 0.2}],
+    [
+        {"queue_size": 40},
+        {"queue_size": 0},
+        {"category_scale": 3.0},
+        {"temperature": 0.2},
+        {"early_heads": (6, 9)},
+        {"early_heads": [3], "queue_size": 40},
+    ],
     ids=str,
 )
 def test_variants_train(blobs, params):
@@ -426,7 +599,7 @@ def test_variants_train(blobs, params):
 
 @pytest.mark.parametrize("precision", ["float64", "bfloat16"])
 def test_other_precisions_train(blobs, precision):
-    estimator = quick(precision=precision, queue_size=20).fit(blobs)
+    estimator = quick(precision=precision, queue_size=20, early_heads=(6, 9)).fit(blobs)
     assert all(math.isfinite(row["loss"]) for row in estimator.history_)
 
 
@@ -438,8 +611,73 @@ def test_float64_is_float64_throughout(blobs, monkeypatch):
         "disentangled_contrast",
         lambda *a: seen.update(t.dtype for t in a[:4]) or contrast(*a),
     )
-    quick(precision="float64", max_epochs=1).fit(blobs)
+    quick(precision="float64", max_epochs=2, early_heads=(6,)).fit(blobs)
     assert seen == {torch.float64}
+
+
+class Phases(Callback):
+    """z_c's parameters and whether they are left alone, before each epoch and after each batch."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.early, self.start, self.states = [], None, []
+        self.state = lambda: copy.deepcopy(net.objective.category.state_dict())
+        self.first = self.state()
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.early.append(net.objective.is_early)
+        self.states.append([self.state()])
+        if len(self.early) > 1 and self.early[-2:] == [True, False]:
+            z = net.run.features()
+            self.start = net.objective.scores(z).argmax(1)
+
+    def on_batch_end(self, net, **kwargs):
+        self.states[-1].append(self.state())
+
+
+def same(first, second):
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 4, 5])
+def test_early_heads_train_in_the_first_half_alone(blobs, monkeypatch, epochs):
+    found, watch = [], Phases()
+    keep = lambda *a, **kw: found.append(kmeans(*a, **kw)) or found[-1]  # noqa: E731
+    monkeypatch.setattr(cdc, "kmeans", keep)
+    quick(max_epochs=epochs, early_heads=(6, 9), callbacks=[watch]).fit(blobs)
+    half = epochs // 2
+    assert watch.early == [True] * half + [False] * (epochs - half)
+    for states in watch.states[:half]:
+        assert all(same(watch.first, state) for state in states)
+    assert len(found) == (half > 0)
+    if half:
+        assert torch.equal(watch.start, found[0][1])
+    begin, *later = watch.states[half]
+    assert same(begin, watch.first) == (half == 0)
+    assert not any(same(begin, state) for state in later)
+
+
+def test_early_heads_are_still_in_the_second_half(blobs):
+    class Heads(Callback):
+        def on_train_begin(self, net, **kwargs):
+            self.seen = []
+
+        def on_epoch_begin(self, net, **kwargs):
+            self.seen.append(copy.deepcopy(net.objective.early.state_dict()))
+
+    watch = Heads()
+    net = quick(max_epochs=4, early_heads=(6,), callbacks=[watch]).fit(blobs).net_.objective
+    first, second, *late = watch.seen
+    assert not same(first, second) and not same(second, late[0])
+    assert same(late[0], late[1]) and same(late[0], net.early.state_dict())
+
+
+def test_automatic_early_heads_train():
+    X, _ = make_image_blobs(90, random_state=0)
+    watch = Phases()
+    estimator = quick(max_epochs=4, callbacks=[watch]).fit(X)
+    assert [head.out_features for head in estimator.net_.objective.early] == [9]
+    assert watch.early == [True, True, False, False]
+    np.testing.assert_array_equal(estimator.labels_, estimator.predict(X))
 
 
 def test_fewer_samples_than_clusters_are_refused(blobs):
@@ -457,6 +695,7 @@ def test_fewer_samples_than_clusters_are_refused(blobs):
         {"sinkhorn_epsilon": 0},
         {"sinkhorn_iterations": 0},
         {"queue_size": -1},
+        {"early_heads": "auto"},
         {"hidden_dim": None},
     ],
     ids=str,
