@@ -106,6 +106,7 @@ ABLATIONS = {
         {"centers": "mean"},
     ],
     "CDCClustering": [
+        {"early_heads": ()},
         {"temperature": 0.2},
         {"temperature": 0.5},
         {"category_scale": 0.5},

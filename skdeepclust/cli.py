@@ -6,7 +6,7 @@ import importlib.util
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -84,6 +84,12 @@ def _add_demo(commands: Any) -> None:
         metavar="N",
         help="epochs of each method (default: as many as the method trains by default)",
     )
+    demo.add_argument(
+        "--jobs",
+        type=_integer(1),
+        metavar="N",
+        help="methods that train at once (default: as many as there are cores; 1 with a GPU)",
+    )
     demo.set_defaults(run=_demo)
 
 
@@ -153,9 +159,9 @@ def _demo(args: argparse.Namespace) -> None:
     )
     found = [_kmeans(images, n_classes, args.seed)]
     _print_result(target, found[0])
-    for name in importlib.import_module("skdeepclust").METHODS:
-        found.append(_cluster(name, images, n_classes, args))
-        _print_result(target, found[-1])
+    for clustering in _cluster_all(images, n_classes, args):
+        found.append(clustering)
+        _print_result(target, clustering)
     _print_table(target, found)
     _picture(images, target, found[1:], args)
 
@@ -169,12 +175,29 @@ def _kmeans(images: np.ndarray, n_clusters: int, seed: int) -> _Clustering:
     return _Clustering("k-means on pixels", model.labels_, time.perf_counter() - start, model)
 
 
-def _cluster(name: str, images: np.ndarray, n_clusters: int, args: Any) -> _Clustering:
-    method = getattr(importlib.import_module("skdeepclust"), name)
-    verbose = 1 if sys.stderr.isatty() else 0  # a log file has no use for a progress bar
-    model = method(n_clusters, random_state=args.seed, verbose=verbose)
+def _cluster_all(
+    images: np.ndarray, n_clusters: int, args: argparse.Namespace
+) -> Iterator[_Clustering]:
+    """Train the methods side by side: on tiny images a second core does not speed up one."""
+    import torch
+    from joblib import Parallel, cpu_count, delayed
+
+    names = importlib.import_module("skdeepclust").METHODS
+    jobs = args.jobs or (1 if torch.cuda.is_available() else cpu_count())
+    settings: dict[str, Any] = {"random_state": args.seed}
     if args.epochs is not None:
-        model.set_params(max_epochs=args.epochs)
+        settings["max_epochs"] = args.epochs
+    if jobs == 1 and sys.stderr.isatty():  # a log file has no use for a progress bar
+        settings["verbose"] = 1
+    work = (delayed(_cluster)(name, images, n_clusters, settings) for name in names)
+    yield from Parallel(min(jobs, len(names)), return_as="generator")(work)
+
+
+def _cluster(
+    name: str, images: np.ndarray, n_clusters: int, settings: dict[str, Any]
+) -> _Clustering:
+    method = getattr(importlib.import_module("skdeepclust"), name)
+    model = method(n_clusters, **settings)
     print(f"\n{name}: training for {model.max_epochs} epochs", flush=True)
     start = time.perf_counter()
     with warnings.catch_warnings():
