@@ -99,6 +99,7 @@ VARIANTS = {
 # One parameter changed at a time, on the digits only.
 ABLATIONS = {
     "SeCuClustering": [
+        {"evaluation": "head"},
         {"heads": (10,)},
         {"constraint": "entropy"},
         {"label_weight": 0},

@@ -17,6 +17,7 @@ from skdeepclust.engine.images import Images
 from skdeepclust.engine.net import ObjectiveNet
 from skdeepclust.engine.objective import Objective, Run
 from skdeepclust.nn.heads import Encoder
+from skdeepclust.ops.kmeans import kmeans
 from skdeepclust.ops.precision import full_precision
 
 __all__ = [
@@ -76,6 +77,10 @@ class SeCuClustering(DeepClusterer):
         Numbers of clusters of the heads. The first is `n_clusters`, the head that predicts.
         None means `n_clusters`, twice, ..., ten times as many, as far as the clusters hold 10
         samples on average.
+    evaluation : {"kmeans", "head"}, default="kmeans"
+        What gives the clusters. ``"head"`` is the first head, as published. ``"kmeans"`` is
+        k-means of the final embedding, whose centres become those of the first head; until
+        then that head only watches, and the further heads teach the encoder.
     self_label_epochs : int, default=0
         Epochs of self-labelling after the training (SeCu*): confident predictions on the plain
         images teach the augmented ones.
@@ -95,7 +100,9 @@ class SeCuClustering(DeepClusterer):
     of a random batch. It falls to 1 / n_clusters when constant features satisfy the
     constraint by sending whole batches to one cluster after the other; that is warned of.
 
-    Deviations from the official code: in the first epoch the encoder makes no step at all,
+    Deviations from the official code: by default k-means evaluates, because a head of
+    n_clusters clusters that teaches from the start settles in a wrong partition on small data,
+    and the dual variables keep it there; ``evaluation="head"`` is the published way. In the first epoch the encoder makes no step at all,
     where the code makes steps of rate zero, whose momentum has a later effect; entropy counts
     are exact. The evaluation and the self-labelling of SeCu are not in the official code: the
     former is the argmax over the first head's centres of the plain image, the latter
@@ -134,6 +141,7 @@ class SeCuClustering(DeepClusterer):
     center_lr: float = 0.3
     centers: str = "learned"
     heads: tuple[int, ...] | None = None
+    evaluation: str = "kmeans"
     self_label_epochs: int = 0
 
     # Labels and centres move once an epoch: small data sets need many steps in each.
@@ -151,6 +159,7 @@ class SeCuClustering(DeepClusterer):
         "center_lr": [NON_NEGATIVE],
         "centers": [StrOptions({"learned", "mean"})],
         "heads": [tuple, list, None],
+        "evaluation": [StrOptions({"kmeans", "head"})],
         "self_label_epochs": [Interval(Integral, 0, None, closed="left")],
     }
 
@@ -235,6 +244,8 @@ class SeCuObjective(Objective):
         labels = torch.zeros(len(hp.heads), hp.n_samples, dtype=torch.int64)
         self.register_buffer("labels", labels, persistent=False)
         self.first_epoch = True
+        # Heads that do not teach the encoder.
+        self.watching = int(hp.evaluation == "kmeans" and len(hp.heads) > 1)
 
     def forward(self, views: list[Tensor], index: Tensor) -> dict[str, Tensor]:
         """Terms ``representation``, from the second epoch on, and ``centers`` of two views."""
@@ -245,7 +256,7 @@ class SeCuObjective(Objective):
         old, new = self.labels[:, index], self._assign(z1.detach(), z2.detach(), index)
         terms = {}
         if not self.first_epoch:
-            parts = zip(self.frozen.split(hp.heads), old, strict=True)
+            parts = list(zip(self.frozen.split(hp.heads), old, strict=True))[self.watching :]
             how = hp.temperature, hp.label_weight
             losses = [representation_loss(z1, z2, w, y, *how) for w, y in parts]
             terms["representation"] = torch.stack(losses).mean()
@@ -300,8 +311,13 @@ class SeCuObjective(Objective):
         return Vitals(self.labels[0], self.spread.value(), self.mixing.value())
 
     def on_train_end(self, run: Run) -> None:
-        """The first head's centres."""
-        self.centers.copy_(F.normalize(self.prototypes[: self.hp.n_clusters], dim=1))
+        """The first head's centres, or those of k-means in their place."""
+        k = self.hp.n_clusters
+        centers: Tensor = self.prototypes[:k]
+        if self.hp.evaluation == "kmeans":
+            z = run.features()
+            centers, _, _ = kmeans(z, k, metric="cosine", n_init=10, generator=run.generator)
+        self.centers.copy_(F.normalize(centers, dim=1))
 
 
 class SelfLabelling(Objective):

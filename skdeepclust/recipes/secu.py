@@ -28,6 +28,7 @@ _SHARED = (
     | cite("official code, secu/builder.py: width of the backbone", hidden_dim=512)
     | cite("official code, secu/builder.py", centers="learned")
     | cite("official code: self-labelling is not released", self_label_epochs=0)
+    | cite("official code: the first head, as trained", evaluation="head")
 )
 _SIZE = cite("official code, main.py", constraint="size", min_size_ratio=0.9, dual_lr=0.1)
 _CIFAR = (
@@ -73,6 +74,7 @@ _IMAGENET1K = (
     | cite(f"{_IMAGENET1K_CODE}: SyncBN, one view at a time", norm_batch_size=1024)
     | cite("official code, secu/builder_imagenet.py", hidden_dim=2048, centers="learned")
     | cite("official code: self-labelling is not released", self_label_epochs=0)
+    | cite("official code: the first head, as trained", evaluation="head")
 )
 
 _NOT_EXPRESSED = (
