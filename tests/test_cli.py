@@ -60,7 +60,8 @@ def test_demo_prints_a_table_and_draws_a_picture(few_digits, tmp_path, capfd):
     lines = out.splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("method "))
     assert lines[start].split() == ["method", "ACC", "NMI", "ARI", "seconds"]
-    rows = [line.rsplit(maxsplit=4) for line in lines[start + 1 : start + 2 + len(skdeepclust.METHODS)]]
+    table = lines[start + 1 : start + 2 + len(skdeepclust.METHODS)]
+    rows = [line.rsplit(maxsplit=4) for line in table]
     assert [row[0] for row in rows] == ["k-means on pixels", *skdeepclust.METHODS]
     assert all(0 <= float(figure) <= 1 for row in rows for figure in row[1:4])
     assert out.count("cluster sizes ") == 1 + len(skdeepclust.METHODS)

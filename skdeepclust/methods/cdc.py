@@ -53,6 +53,11 @@ class CDCClustering(DeepClusterer):
     queue_size : int or None, default=None
         Earlier samples that join the batch under the equipartition. None means as many as a
         batch lacks to ``4 * n_clusters`` samples.
+    early_heads : tuple of int, default=None
+        Numbers of clusters of the heads that train the representation in the first half of the
+        epochs, in place of z_c, which then starts from k-means of the embedding. None means 3,
+        5 and 8 times `n_clusters`, as far as the clusters hold 10 samples on average; ``()`` is
+        the plain method.
 
     Attributes
     ----------
@@ -69,8 +74,8 @@ class CDCClustering(DeepClusterer):
     both, which gives the negatives of the same cluster larger weights. **Reconstructed**: the
     rest, namely two heads on one projection, z_c of unit norm before the softmax and before
     Sinkhorn-Knopp, probabilities on the query side and balanced codes on the key side, keys
-    without gradient, and all values of parameters. The method of this name that is known for
-    calibrated confidences is another one.
+    without gradient, the early heads, and all values of parameters. The method of this name
+    that is known for calibrated confidences is another one.
 
     ``predict`` is the largest entry of z_c; ``predict_proba`` its softmax at temperature
     `assignment_temperature`. ``cluster_centers_`` are the means of the embeddings of each

@@ -100,15 +100,16 @@ class SeCuClustering(DeepClusterer):
     of a random batch. It falls to 1 / n_clusters when constant features satisfy the
     constraint by sending whole batches to one cluster after the other; that is warned of.
 
-    Deviations from the official code: by default k-means evaluates, because a head of
-    n_clusters clusters that teaches from the start settles in a wrong partition on small data,
-    and the dual variables keep it there; ``evaluation="head"`` is the published way. In the first epoch the encoder makes no step at all,
-    where the code makes steps of rate zero, whose momentum has a later effect; entropy counts
-    are exact. The evaluation and the self-labelling of SeCu are not in the official code: the
-    former is the argmax over the first head's centres of the plain image, the latter
-    self-labelling as SCAN has it, on the projection and the centres, with the second view's
-    augmentation. CoKe's second stage of averaged centres and soft labels is not there. The
-    defaults are for small images and short runs.
+    Deviations from the official code: by default k-means evaluates, because on small data a
+    first head that teaches from the start often settles in a wrong partition, in which the
+    size constraint then holds it; ``evaluation="head"`` is the published way. In the first
+    epoch the encoder makes no step at all, where the code makes steps of rate zero, whose
+    momentum has a later effect. SeCu's evaluation and self-labelling are not in the official
+    code: the head's evaluation is the largest cosine of the plain image, the self-labelling
+    that of SCAN, on the projection and the centres, with the second view's augmentation.
+    CoKe's second stage of averaged centres and soft labels is not there. The defaults are for
+    small images and short runs; small data sets take batches of n_samples / 28, since labels
+    and centres move once an epoch.
 
     References
     ----------
@@ -260,7 +261,7 @@ class SeCuObjective(Objective):
             how = hp.temperature, hp.label_weight
             losses = [representation_loss(z1, z2, w, y, *how) for w, y in parts]
             terms["representation"] = torch.stack(losses).mean()
-        parts = zip(self.prototypes.split(hp.heads), new, strict=True)
+        parts = list(zip(self.prototypes.split(hp.heads), new, strict=True))
         losses = [center_loss(z1, z2, w, y, hp.center_temperature) for w, y in parts]
         terms["centers"] = torch.stack(losses).mean()
         return terms
