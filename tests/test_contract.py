@@ -94,7 +94,7 @@ OWN = {
     "SeCuClustering": {
         "constraint": "size", "min_size_ratio": 0.9, "dual_lr": 0.1, "entropy_weight": None,
         "label_weight": 0.2, "temperature": 0.05, "center_temperature": 0.05, "center_lr": ...,
-        "centers": "learned", "heads": None, "self_label_epochs": 0,
+        "centers": "learned", "heads": None, "evaluation": "kmeans", "self_label_epochs": 0,
     },
     "CDCClustering": {
         "temperature": 1.0, "assignment_temperature": 0.1, "category_scale": 1.0,

@@ -231,6 +231,13 @@ class CDCObjective(Objective):
         self.category.weight.copy_(centers - centers.mean(0))
         self.category.bias.copy_(bias - bias.mean())
 
+    def param_groups(self) -> list[dict[str, Any]]:
+        """What learns throughout, early and late."""
+        # Fused SGD wants the momenta of a group to begin in the same step.
+        parts = nn.ModuleList([self.encoder, self.instance]), self.early, self.category
+        groups = [{"params": list(part.parameters())} for part in parts]
+        return [group for group in groups if group["params"]]
+
     def embed(self, x: Tensor) -> Tensor:
         """(B, *shape) -> (B, embedding_dim), what both heads read."""
         return self.encoder(x)
@@ -245,6 +252,8 @@ class CDCObjective(Objective):
 
     def on_train_end(self, run: Run) -> None:
         """Means of the embedding of each cluster."""
+        if self.is_early:  # training ended before z_c started
+            self._start(run)
         z = run.features()
         member = F.one_hot(self.scores(z).argmax(1), self.hp.n_clusters).to(z.dtype)
         self.centers.copy_(F.normalize(member.T @ z, dim=1))

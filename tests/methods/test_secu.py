@@ -281,7 +281,8 @@ def test_size_constraint_is_its_equation(ratio, rate):
         found = constraint.assign(scores)
         labels, duals = naive_size(scores, duals, ratio, rate)
         assert found.tolist() == labels and found.dtype == torch.int64
-        torch.testing.assert_close(constraint.duals, torch.tensor(duals).double(), **TIGHT)
+        expected = torch.tensor(duals, dtype=torch.float64)
+        torch.testing.assert_close(constraint.duals, expected, **TIGHT)
         assert torch.equal(scores, before)
 
 
@@ -292,7 +293,8 @@ def test_1_12_4_duals_are_not_negative_below_equality(rate):
         before = constraint.duals.clone()
         labels = constraint.assign(normal(24, 6, seed=step))
         assert (constraint.duals >= 0).all()
-        unclipped = before - rate * torch.bincount(labels, minlength=6) / 24 + rate * 0.4 / 6
+        shares = torch.bincount(labels, minlength=6).double() / 24
+        unclipped = before - rate * shares + rate * 0.4 / 6
         assert float((unclipped - before).sum()) == pytest.approx(rate * (0.4 - 1))
         torch.testing.assert_close(constraint.duals, unclipped.clamp_min(0), **TIGHT)
     assert (constraint.duals > 0).any()
@@ -655,11 +657,35 @@ def objective(backbone=None, **hp):
         "n_clusters": 3, "embedding_dim": 6, "hidden_dim": 8, "n_samples": 40, "heads": [3, 6],
         "constraint": "size", "min_size_ratio": 0.9, "dual_lr": 0.1, "entropy_weight": 4.8,
         "label_weight": 0.2, "temperature": 0.05, "center_temperature": 0.1, "center_lr": 0.3,
-        "centers": "learned",
+        "centers": "learned", "evaluation": "head",
     }  # fmt: skip
     return SeCuObjective(
         backbone or make_backbone("identity", (9,)), SimpleNamespace(**scalars | defaults | hp)
     )
+
+
+def test_evaluation_by_kmeans_takes_the_centres_of_the_embedding():
+    z = F.normalize(torch.randn(40, 6, generator=torch.Generator().manual_seed(1)), dim=1)
+    net = objective(evaluation="kmeans")
+    run = SimpleNamespace(features=lambda: z, generator=torch.Generator().manual_seed(0))
+    net.on_train_end(run)
+    labels = net.scores(z).argmax(1)
+    means = torch.stack([z[labels == k].mean(0) for k in range(3)])
+    torch.testing.assert_close(net.centers, F.normalize(means, dim=1))
+    assert not torch.equal(net.centers, F.normalize(net.prototypes[:3], dim=1))
+
+
+def test_a_watching_first_head_teaches_the_centres_but_not_the_encoder():
+    both, index = views(), torch.arange(12)
+    watching, teaching = objective(evaluation="kmeans"), objective(heads=[6], n_clusters=6)
+    teaching.prototypes.data = watching.prototypes.data[3:].clone()
+    for net in (watching, teaching):
+        net.on_epoch_begin(SimpleNamespace(epoch=1, n_epochs=2))
+        net.labels.zero_()
+    terms, alone = watching(both, index), teaching(both, index)
+    torch.testing.assert_close(terms["representation"], alone["representation"])
+    terms["centers"].backward()
+    assert watching.prototypes.grad[:3].abs().sum() > 0
 
 
 def views(seed=0, b=12):
@@ -1011,7 +1037,7 @@ def test_the_centres_keep_their_rate_whatever_the_schedule(blobs):
 
 
 def test_prediction_is_the_nearest_centre_of_the_first_head(blobs):
-    estimator = quick().fit(blobs)
+    estimator = quick(evaluation="head").fit(blobs)
     z, centers = estimator.transform(blobs).astype(float), estimator.cluster_centers_.astype(float)
     np.testing.assert_allclose(np.linalg.norm(centers, axis=1), 1, atol=1e-6)
     np.testing.assert_array_equal(estimator.labels_, (z @ centers.T).argmax(1))
