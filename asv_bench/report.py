@@ -258,8 +258,8 @@ except for:
 
 - k-means takes the best of 10 restarts, spectral clustering works on a graph of nearest neighbours.
 - UMAP has `n_neighbors=30, min_dist=0`, as its documentation advises for clustering, and
-  `n_components=10`; a fixed seed confines it to one thread. Its seconds include compiling, which every
-  process does anew.
+  `n_components=10`; a fixed seed confines it to one thread. Its seconds include compiling, which
+  every process does anew.
 - HDBSCAN, that of scikit-learn, has `min_samples=10` and clusters of at least 1/140 of the images
   (at least 10), as in UMAP's documentation. Images that it calls noise count as one more cluster.
 - DEC, IDEC, DDC, DipDECK, N2D and VaDE are ClustPy's, with its fully connected autoencoder.

@@ -56,8 +56,8 @@ class CDCClustering(DeepClusterer):
     early_heads : tuple of int, default=None
         Numbers of clusters of the heads that train the representation in the first half of the
         epochs, in place of z_c, which then starts from k-means of the embedding. None means 3,
-        5 and 8 times `n_clusters`, as far as the clusters hold 10 samples on average; ``()`` is
-        the plain method.
+        5 and 8 times `n_clusters`, as far as the clusters hold 10 samples on average, and 3
+        times in any case; ``()`` is the plain method.
 
     Attributes
     ----------
@@ -128,7 +128,8 @@ class CDCClustering(DeepClusterer):
     def _early_heads(self, n_samples: int) -> list[int]:
         if self.early_heads is None:
             sizes = [times * self.n_clusters for times in _FINER]
-            return [k for k in sizes if k * _LEAST_MEMBERS <= n_samples]
+            fit = [k for k in sizes if k * _LEAST_MEMBERS <= n_samples]
+            return fit or [k for k in sizes[:1] if k <= n_samples]
         for k in self.early_heads:
             if not isinstance(k, Integral) or not self.n_clusters <= k <= n_samples:
                 raise ValueError(

@@ -414,14 +414,18 @@ def test_categories_have_unit_norm():
         (10, 799, [30, 50]),
         (10, 499, [30]),
         (10, 300, [30]),
-        (10, 299, []),
+        (10, 299, [30]),
+        (10, 30, [30]),
+        (10, 29, []),
         (10, 10, []),
         (1, 79, [3, 5]),
+        (1, 3, [3]),
+        (1, 2, []),
     ],
 )
 def test_early_heads_have_ten_samples_per_cluster(k, n, heads):
     assert CDCClustering(k)._early_heads(n) == heads
-    assert heads == [k * t for t in (3, 5, 8) if n // (k * t) >= 10]
+    assert heads == [k * t for t in (3, 5, 8) if n // (k * t) >= 10 or (t == 3 and n >= 3 * k)]
 
 
 @pytest.mark.parametrize("heads", [(), (3,), [60], (7, 4, 7), [4, np.int64(9)]], ids=str)
