@@ -243,7 +243,8 @@ ACC is the accuracy after Hungarian matching; images in clusters beyond the numb
 as wrong. NMI is the mutual information normalised by the arithmetic mean of the entropies, ARI the
 adjusted Rand index. Seconds are the wall time of one fit. Peak MB is the most memory that the
 process of the run held at once, with Python, libraries and data. Every run has a process of its own
-and the number of threads that is stated beside it.
+and the number of threads that is stated beside it. Rows of one thread were run two at a time, on
+cores that other work shared at times: their seconds are upper bounds.
 
 **Methods of skdeepclust** run at their default parameters. These were settled by trials that looked
 at ACC, on the digits (seeds 0 to 5) and on MNIST (one seed of IDFD and of CDC), so read the figures
