@@ -274,9 +274,10 @@ def _draw(images: np.ndarray, target: np.ndarray, found: list[_Clustering]) -> A
 
     from skdeepclust.inspection import ClusterGalleryDisplay, EmbeddingDisplay
 
-    figure = Figure(figsize=(11, 5.2), layout="constrained")
     n_columns = -(-len(found) // 2)
-    grid = figure.add_gridspec(2, 1 + n_columns, width_ratios=[2.1 * n_columns] + [1] * n_columns)
+    widths = [7.4] + [3.6] * n_columns  # inches, of the clusters and of each map
+    figure = Figure(figsize=(sum(widths), 5.2), layout="constrained")
+    grid = figure.add_gridspec(2, 1 + n_columns, width_ratios=widths)
     title: Any = {"loc": "left", "size": 11, "weight": "bold"}
     axes = figure.add_subplot(grid[:, 0], anchor="N")
     axes.set_title(f"Clusters of {found[-1].name}", **title)

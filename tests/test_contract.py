@@ -552,7 +552,7 @@ def test_empty_clusters_come_last_with_a_warning(method):
     X = np.repeat(UINT8[TARGET == 0][:1], 20, axis=0)
     X[10:] = UINT8[TARGET == 1][0]
     with pytest.warns(ConvergenceWarning, match=r"Clusters \[2, 3, 4\] of 5"):
-        estimator = fast(method, 5).fit(X)
+        estimator = fast(method, 5, max_epochs=20).fit(X)
     assert np.unique(estimator.labels_).tolist() == [0, 1]
     np.testing.assert_array_equal(estimator.labels_, estimator.predict(X))
     assert np.isfinite(estimator.cluster_centers_).all()

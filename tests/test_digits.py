@@ -15,8 +15,8 @@ from skdeepclust.metrics import clustering_report
 BARS = {  # method: (epochs, bar, bar of the defaults)
     "IDFDClustering": (15, 0.65, 0.95),
     "ProPosClustering": (25, 0.70, 0.93),
-    "SeCuClustering": (15, 0.55, 0.90),
-    "CDCClustering": (15, 0.70, 0.90),
+    "SeCuClustering": (15, 0.55, 0.93),
+    "CDCClustering": (15, 0.70, 0.95),
 }
 SECONDS = 60  # on two idle cores
 
