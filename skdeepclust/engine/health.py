@@ -24,8 +24,8 @@ __all__ = [
 # they do on a uniformly covered sphere (1 / sqrt(dim)).
 _STD_SHARE = 0.1
 _LARGEST_SHARE = 0.95
-# Batches hold half as many clusters as chance would give them: whole batches are clusters.
-_LEAST_MIXING = 0.5
+# Clusters in a batch, below which whole batches are clusters.
+_LEAST_CLUSTERS = 1.5
 _PATIENCE = 3
 
 
@@ -228,7 +228,7 @@ class Health:
         return {
             "representation": collapsed(std, self.dim),
             "clustering": self.n_clusters >= 3 and shares.max() > _LARGEST_SHARE,
-            "batches": mixing < _LEAST_MIXING,
+            "batches": self.n_clusters >= 2 and mixing * self.n_clusters < _LEAST_CLUSTERS,
         }
 
     def _label_change(self, labels: Tensor) -> float:

@@ -201,7 +201,8 @@ class CDCObjective(Objective):
         if room is None:
             room = max(0, _SAMPLES_PER_CLUSTER * hp.n_clusters - len(s))
         company = s[:0] if self.is_early else self.queue[:room].to(s)
-        joint = torch.cat([s, company])
+        # What has diverged shows in the loss, and is reported with the epoch.
+        joint = torch.cat([s, company]).nan_to_num()
         return sinkhorn(joint, hp.sinkhorn_epsilon, hp.sinkhorn_iterations)[: len(s)]
 
     def _enqueue(self, s: Tensor) -> None:
