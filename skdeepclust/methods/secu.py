@@ -252,7 +252,7 @@ class SeCuObjective(Objective):
         """Terms ``representation``, from the second epoch on, and ``centers`` of two views."""
         hp = self.hp
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.first_epoch):
-            z = F.normalize(self._encode(torch.cat(views)), dim=1)
+            z = _encode(self.encoder, torch.cat(views), self.prototypes.dtype)
         z1, z2 = z.chunk(2)
         old, new = self.labels[:, index], self._assign(z1.detach(), z2.detach(), index)
         terms = {}
@@ -265,10 +265,6 @@ class SeCuObjective(Objective):
         losses = [center_loss(z1, z2, w, y, hp.center_temperature) for w, y in parts]
         terms["centers"] = torch.stack(losses).mean()
         return terms
-
-    def _encode(self, x: Tensor) -> Tensor:
-        """Embedding in the type of the centres, whatever autocast made of it."""
-        return self.encoder(x).to(self.prototypes.dtype)
 
     @torch.no_grad()
     def _assign(self, z1: Tensor, z2: Tensor, index: Tensor) -> Tensor:
@@ -321,6 +317,11 @@ class SeCuObjective(Objective):
         self.centers.copy_(F.normalize(centers, dim=1))
 
 
+def _encode(encoder: nn.Module, x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Unit-norm embedding in the type of the centres, whatever autocast made of it."""
+    return F.normalize(encoder(x).to(dtype), dim=1)
+
+
 class SelfLabelling(Objective):
     """SeCu's last stage: what is certain of a plain image is taught to its augmented view.
 
@@ -351,7 +352,7 @@ class SelfLabelling(Objective):
         return {"self_labelling": self_labelling(self._logits(self._encode(augmented)), p)}
 
     def _encode(self, x: Tensor) -> Tensor:
-        return F.normalize(self.encoder(x).to(self.prototypes.dtype), dim=1)
+        return _encode(self.encoder, x, self.prototypes.dtype)
 
     def _logits(self, z: Tensor) -> Tensor:
         return z @ F.normalize(self.prototypes, dim=1).T / self.hp.temperature
