@@ -24,8 +24,7 @@ __all__ = [
 # they do on a uniformly covered sphere (1 / sqrt(dim)).
 _STD_SHARE = 0.1
 _LARGEST_SHARE = 0.95
-# Clusters in a batch, below which whole batches are clusters.
-_LEAST_CLUSTERS = 1.5
+_LEAST_MIXING = 0.05
 _PATIENCE = 3
 
 
@@ -128,11 +127,19 @@ class Mixing(nn.Module):
         self.batches += 1
 
     def value(self) -> Tensor:
-        """Clusters in a batch over those expected of random batches, scalar; starts afresh."""
+        """Clusters in a batch beyond the first, over those of random batches; starts afresh.
+
+        Returns
+        -------
+        Tensor, scalar
+            0 when every batch falls into one cluster, about 1 when batches are random draws,
+            and 1 when they hold no second cluster to mix.
+        """
         shares = self.counts / self.counts.sum().clamp_min(1)
         size = self.counts.sum() / max(1, self.batches)
-        expected = (1 - (1 - shares) ** size).sum()
-        mixing = self.distinct / max(1, self.batches) / expected.clamp_min(1)
+        expected = (1 - (1 - shares) ** size).sum() - 1
+        found = self.distinct / max(1, self.batches) - 1
+        mixing = torch.where((self.counts > 0).sum() > 1, found / expected, 1.0)
         self.counts.zero_()
         self.distinct.zero_()
         self.batches = 0
@@ -228,7 +235,7 @@ class Health:
         return {
             "representation": collapsed(std, self.dim),
             "clustering": self.n_clusters >= 3 and shares.max() > _LARGEST_SHARE,
-            "batches": self.n_clusters >= 2 and mixing * self.n_clusters < _LEAST_CLUSTERS,
+            "batches": mixing < _LEAST_MIXING,
         }
 
     def _label_change(self, labels: Tensor) -> float:

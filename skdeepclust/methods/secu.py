@@ -96,8 +96,8 @@ class SeCuClustering(DeepClusterer):
     Notes
     -----
     ``predict_proba`` is the softmax of the cosines to the centres, at temperature 0.1.
-    ``history_`` has one more figure: ``mixing``, the number of clusters in a batch over that
-    of a random batch. It falls to 1 / n_clusters when constant features satisfy the
+    ``history_`` has one more figure: ``mixing``, the number of clusters in a batch beyond the
+    first, over that of a random batch. It falls to 0 when constant features satisfy the
     constraint by sending whole batches to one cluster after the other; that is warned of.
 
     Deviations from the official code: by default k-means evaluates, because on small data a

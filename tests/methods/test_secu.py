@@ -882,7 +882,7 @@ def test_1_11_constant_features_rotate_whole_batches_through_the_clusters(ratio)
             sizes += torch.bincount(labels, minlength=10)
     assert set((sizes % 128).tolist()) <= {0, 80}
     assert sizes.min() >= ratio * 5000 - 128  # the sizes alone look well
-    assert float(watch.value()) == pytest.approx(1 / 10, abs=0.01)
+    assert float(watch.value()) == 0
 
 
 def epochs_of(net, n_epochs, sample):
@@ -904,7 +904,7 @@ def epochs_of(net, n_epochs, sample):
 def test_1_11_constant_features_are_told_after_three_epochs(epochs):
     net = objective(n_samples=120, hidden_dim=None, dual_lr=2.0)
     figures, told = epochs_of(net, epochs, lambda index: torch.ones(len(index), 9))
-    assert figures["size_entropy"] > 0.9 and figures["mixing"] < 0.4
+    assert figures["size_entropy"] > 0.9 and figures["mixing"] < 0.05
     assert sum("Whole batches" in text for text in told) == (epochs >= 3)
 
 
@@ -938,7 +938,7 @@ def test_1_11_an_estimator_tells_of_whole_batches():
         warnings.simplefilter("always")
         estimator.fit(X)
     assert any("Whole batches" in str(w.message) for w in caught)
-    assert estimator.history_[-1]["mixing"] == pytest.approx(1 / 5, abs=0.05)
+    assert estimator.history_[-1]["mixing"] == pytest.approx(0, abs=0.05)
 
 
 # -- training ---------------------------------------------------------------------------------
