@@ -399,9 +399,10 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
     def predict_proba(self, X: Any) -> np.ndarray:
         """Softmax of the scores of each sample to be in each cluster.
 
-        The scores are the cosine to the centres, or minus the squared Euclidean distance
-        for IDFD; the softmax has temperature 0.1. The probabilities rank and compare
-        samples; they are not calibrated.
+        The scores are the cosine to the centres, minus the squared Euclidean distance for
+        IDFD, and z_c for CDC; the softmax has temperature 0.1, for CDC its
+        `assignment_temperature`. The probabilities rank and compare samples; they are not
+        calibrated.
 
         Parameters
         ----------

@@ -129,7 +129,7 @@ STL10 = ImageSet(
 testing; and 100,000 without a label, of these and of other classes. All are cut from ImageNet.
 https://cs.stanford.edu/~acoates/stl10
 """,
-    splits=("train", "test", "train+test", "unlabeled", "train+test+unlabeled"),
+    splits=("train", "test", "train+test", "unlabeled", "train+unlabeled", "train+test+unlabeled"),
     channels_first=True,
 )
 

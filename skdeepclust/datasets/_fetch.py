@@ -127,8 +127,8 @@ def fetch_stl10(
         `test_x.npy`, `test_y.npy` and `unlabeled_x.npy`, or torchvision's folder `stl10_binary`.
         Missing files are downloaded into it. None means the environment variable
         `SKDEEPCLUST_DATA` or else `~/skdeepclust_data`.
-    split : {"train", "test", "train+test", "unlabeled", "train+test+unlabeled"}, \
-            default="train+test"
+    split : {"train", "test", "train+test", "unlabeled", "train+unlabeled", \
+            "train+test+unlabeled"}, default="train+test"
         Part of the images, in this order.
     return_X_y : bool, default=False
         Return `(images, target)` only.

@@ -91,6 +91,8 @@ def test_default_data_home_is_in_the_users_folder(tmp_path, monkeypatch):
 def test_unlabeled_images_have_target_minus_one(tmp_path):
     write_npy(tmp_path, (96, 96, 3))
     assert fetch_stl10(data_home=tmp_path, split="unlabeled").target.tolist() == [-1] * 5
+    target = fetch_stl10(data_home=tmp_path, split="train+unlabeled").target
+    assert (len(target), target[-5:].tolist()) == (17, [-1] * 5)
     images, target = fetch_stl10(data_home=tmp_path, split="train+test+unlabeled", return_X_y=True)
     assert len(images) == 25 and target[-5:].tolist() == [-1] * 5 and target[:-5].min() == 0
 
