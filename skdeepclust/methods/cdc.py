@@ -13,7 +13,7 @@ from skdeepclust.base import COUNT, POSITIVE, DeepClusterer
 from skdeepclust.engine.health import Spread, Vitals
 from skdeepclust.engine.objective import Objective, Run
 from skdeepclust.nn.heads import Encoder, mlp
-from skdeepclust.ops.kmeans import kmeans
+from skdeepclust.ops.partition import linear_partition
 from skdeepclust.ops.precision import full_precision
 from skdeepclust.ops.sinkhorn import sinkhorn
 
@@ -55,9 +55,10 @@ class CDCClustering(DeepClusterer):
         batch lacks to ``4 * n_clusters`` samples.
     early_heads : tuple of int, default=None
         Numbers of clusters of the heads that train the representation in the first half of the
-        epochs, in place of z_c, which then starts from k-means of the embedding. None means 3,
-        5 and 8 times `n_clusters`, as far as the clusters hold 10 samples on average, and 3
-        times in any case; ``()`` is the plain method.
+        epochs, in place of z_c, which then starts from the groups of the embedding, see
+        `skdeepclust.ops.partition.linear_partition`. None means 3, 5 and 8 times `n_clusters`,
+        as far as the clusters hold 10 samples on average, and 3 times in any case; ``()`` is
+        the plain method.
 
     Attributes
     ----------
@@ -226,12 +227,11 @@ class CDCObjective(Objective):
             self._start(run)
 
     def _start(self, run: Run) -> None:
-        """Make z_c name the nearest centre of the embedding."""
+        """Make z_c name the groups that the embedding has come to."""
         z, k = run.features(), self.hp.n_clusters
-        centers, _, _ = kmeans(z, k, n_init=10, generator=run.generator)
-        bias = -centers.square().sum(1) / 2
-        self.category.weight.copy_(centers - centers.mean(0))
-        self.category.bias.copy_(bias - bias.mean())
+        weight, bias = linear_partition(z, k, generator=run.generator)
+        self.category.weight.copy_(weight)
+        self.category.bias.copy_(bias)
 
     def param_groups(self) -> list[dict[str, Any]]:
         """What learns throughout, early and late."""

@@ -108,7 +108,7 @@ class SeCuClustering(DeepClusterer):
     code: the head's evaluation is the largest cosine of the plain image, the self-labelling
     that of SCAN, on the projection and the centres, with the second view's augmentation.
     CoKe's second stage of averaged centres and soft labels is not there. The defaults are for
-    small images and short runs; small data sets take batches of n_samples / 28, since labels
+    small images and short runs; small data sets take batches of n_samples / 78, since labels
     and centres move once an epoch.
 
     References
@@ -146,7 +146,7 @@ class SeCuClustering(DeepClusterer):
     self_label_epochs: int = 0
 
     # Labels and centres move once an epoch: small data sets need many steps in each.
-    _least_steps: ClassVar[int] = 28
+    _least_steps: ClassVar[int] = 78
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **DeepClusterer._parameter_constraints,

@@ -17,7 +17,7 @@ from skdeepclust.backbones import make_backbone
 from skdeepclust.datasets import load_digits_images, make_image_blobs
 from skdeepclust.methods import cdc
 from skdeepclust.methods.cdc import CDCObjective, disentangled_contrast
-from skdeepclust.ops.kmeans import kmeans
+from skdeepclust.ops.partition import linear_partition
 from skdeepclust.ops.sinkhorn import sinkhorn
 
 pytestmark = [
@@ -500,26 +500,35 @@ def test_early_labels_are_those_of_the_first_head_folded(heads, folds):
     assert len(labels.unique()) > 1 and net.health(None).mixing is None
 
 
+def keep_starts(monkeypatch):
+    """List of the labels that each later start of z_c gives."""
+    found = []
+
+    def keep(z, *args, **kwargs):
+        weight, bias = linear_partition(z, *args, **kwargs)
+        found.append((z @ weight.T + bias).argmax(1))
+        return weight, bias
+
+    monkeypatch.setattr(cdc, "linear_partition", keep)
+    return found
+
+
 @pytest.mark.parametrize("k", [1, 3, 10])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_z_c_starts_as_the_nearest_centre(monkeypatch, k, dtype):
-    net, found = objective(n_clusters=k, early_heads=(12,)).to(dtype), []
-    keep = lambda *a, **kw: found.append(kmeans(*a, **kw)) or found[-1]  # noqa: E731
-    monkeypatch.setattr(cdc, "kmeans", keep)
+def test_z_c_starts_as_the_linear_partition(monkeypatch, k, dtype):
+    net, found = objective(n_clusters=k, early_heads=(12,)).to(dtype), keep_starts(monkeypatch)
     z = F.normalize(normal(400, 6, dtype=dtype) + 1, dim=1)
     net.is_early = True
     with torch.no_grad():
         net.on_epoch_begin(a_run(1, 2, z))
-    [(centers, labels, _)] = found
+    [labels] = found
     assert not net.is_early and len(labels.unique()) == k
     assert torch.equal(net.scores(z).argmax(1), labels)
-    fresh = F.normalize(normal(1000, 6, dtype=dtype, seed=1) + 1, dim=1)
-    assert torch.equal(net.scores(fresh).argmax(1), torch.cdist(fresh, centers).argmin(1))
     assert net.category.weight.dtype == dtype and net.category.weight.requires_grad
 
 
 def test_without_early_heads_nothing_starts_anew(monkeypatch):
-    monkeypatch.setattr(cdc, "kmeans", None)
+    monkeypatch.setattr(cdc, "linear_partition", None)
     net = objective()
     before = copy.deepcopy(net.state_dict())
     for epoch in range(4):
@@ -648,9 +657,7 @@ def same(first, second):
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 4, 5])
 def test_early_heads_train_in_the_first_half_alone(blobs, monkeypatch, epochs):
-    found, watch = [], Phases()
-    keep = lambda *a, **kw: found.append(kmeans(*a, **kw)) or found[-1]  # noqa: E731
-    monkeypatch.setattr(cdc, "kmeans", keep)
+    found, watch = keep_starts(monkeypatch), Phases()
     quick(max_epochs=epochs, early_heads=(6, 9), callbacks=[watch]).fit(blobs)
     half = epochs // 2
     assert watch.early == [True] * half + [False] * (epochs - half)
@@ -658,7 +665,7 @@ def test_early_heads_train_in_the_first_half_alone(blobs, monkeypatch, epochs):
         assert all(same(watch.first, state) for state in states)
     assert len(found) == (half > 0)
     if half:
-        assert torch.equal(watch.start, found[0][1])
+        assert torch.equal(watch.start, found[0])
     begin, *later = watch.states[half]
     assert same(begin, watch.first) == (half == 0)
     assert not same(begin, later[-1])
@@ -682,9 +689,7 @@ def test_early_heads_are_still_in_the_second_half(blobs):
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, EarlyStopping])
 def test_z_c_starts_also_when_training_ends_early(monkeypatch, stop):
     """z_c would be as it was drawn otherwise."""
-    found = []
-    keep = lambda *a, **kw: found.append(kmeans(*a, **kw)) or found[-1]  # noqa: E731
-    monkeypatch.setattr(cdc, "kmeans", keep)
+    found = keep_starts(monkeypatch)
 
     class Stop(Callback):
         def on_epoch_end(self, net, **kwargs):
@@ -697,7 +702,7 @@ def test_z_c_starts_also_when_training_ends_early(monkeypatch, stop):
         warnings.filterwarnings("ignore", "Training was interrupted")
         estimator = quick(max_epochs=20, early_heads=(6,), callbacks=[last]).fit(X)
     assert estimator.n_iter_ < 10
-    [(_, labels, _)] = found
+    [labels] = found
     assert adjusted_rand_score(labels, estimator.labels_) == 1
 
 
