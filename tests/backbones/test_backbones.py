@@ -9,6 +9,7 @@ from torch import nn
 
 from skdeepclust import IDFDClustering
 from skdeepclust.backbones import BACKBONES, auto_backbone, make_backbone
+from skdeepclust.backbones.convnet import _Conv3x3
 from skdeepclust.backbones.mlp import Flatten
 from skdeepclust.datasets import make_image_blobs
 from skdeepclust.nn.heads import Encoder
@@ -243,3 +244,59 @@ def test_a_backbone_that_returns_a_tuple_is_named():
 
     with pytest.raises(ValueError, match="backbone"):
         make_backbone(Two(), (1, 8, 8))
+
+
+# -- the small net's weight gradients -----------------------------------------------------------
+
+
+def conv_gradients(convolution, x, grad):
+    x = x.clone().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = convolution(x)
+    y.backward(grad.to(y.dtype))
+    return y, x.grad, convolution.weight.grad
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(("side", "stride"), [(1, 1), (2, 1), (4, 1), (3, 2), (7, 2), (8, 2)])
+def test_gradients_of_small_maps_are_those_of_a_convolution(side, stride, channels_last):
+    torch.manual_seed(0)
+    ours, out = _Conv3x3(6, 10, stride), -(-side // stride)
+    theirs = nn.Conv2d(6, 10, 3, stride, padding=1, bias=False).double()
+    ours.weight.data = ours.weight.data.bfloat16().float()  # what autocast makes of it
+    theirs.weight.data = ours.weight.data.double()
+    x = torch.randn(9, 6, side, side).bfloat16().float()
+    if channels_last:
+        ours, x = (part.to(memory_format=torch.channels_last) for part in (ours, x))
+    grad = torch.randn(9, 10, out, out).bfloat16()
+    y, to_x, to_weight = conv_gradients(ours, x, grad)
+    assert y.grad_fn.name() == "_MatmulGradientBackward" and y.dtype == torch.bfloat16
+    x64 = x.double().requires_grad_()
+    theirs(x64).backward(grad.double())
+    for found, expected in ((to_x, x64.grad), (to_weight, theirs.weight.grad)):
+        assert found.dtype == torch.float32 and found.shape == expected.shape
+        assert (found - expected).abs().max() < 0.01 * expected.abs().max()
+
+
+@pytest.mark.parametrize(("side", "stride", "ours"), [(4, 1, True), (5, 1, False), (9, 2, False)])
+def test_large_maps_keep_the_library_s_gradient(side, stride, ours):
+    x = torch.randn(2, 3, side, side)
+    y, _, _ = conv_gradients(_Conv3x3(3, 4, stride), x, torch.ones(2, 4, *[-(-side // stride)] * 2))
+    assert (y.grad_fn.name() == "_MatmulGradientBackward") is ours
+
+
+def test_float32_keeps_the_library_s_gradient():
+    y = _Conv3x3(3, 4, 1)(torch.randn(2, 3, 4, 4))
+    assert y.dtype == torch.float32 and y.grad_fn.name() == "ConvolutionBackward0"
+
+
+def test_only_the_gradients_that_are_wanted():
+    convolution, x = _Conv3x3(3, 4, 1), torch.randn(2, 3, 4, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        convolution(x).sum().backward()
+        assert convolution.weight.grad is not None
+        convolution.requires_grad_(False).weight.grad = None
+        x.requires_grad_()
+        convolution(x).sum().backward()
+        assert x.grad is not None and convolution.weight.grad is None
+        assert convolution(x.detach()).grad_fn is None
