@@ -23,6 +23,8 @@ __all__ = ["CDCClustering", "CDCObjective", "disentangled_contrast"]
 _SAMPLES_PER_CLUSTER = 4
 # The early heads have so many times n_clusters clusters, of 10 samples or more.
 _FINER, _LEAST_MEMBERS = (3, 5, 8), 10
+# Their temperature, over that of z_c.
+_EARLY_SHARE = 0.5
 
 
 class CDCClustering(DeepClusterer):
@@ -55,10 +57,10 @@ class CDCClustering(DeepClusterer):
         batch lacks to ``4 * n_clusters`` samples.
     early_heads : tuple of int, default=None
         Numbers of clusters of the heads that train the representation in the first half of the
-        epochs, in place of z_c, which then starts from the groups of the embedding, see
-        `skdeepclust.ops.partition.linear_partition`. None means 3, 5 and 8 times `n_clusters`,
-        as far as the clusters hold 10 samples on average, and 3 times in any case; ``()`` is
-        the plain method.
+        epochs, at half the `temperature`, in place of z_c, which then starts from the groups
+        of the embedding, see `skdeepclust.ops.partition.linear_partition`. None means 3, 5 and
+        8 times `n_clusters`, as far as the clusters hold 10 samples on average, and 3 times in
+        any case; ``()`` is the plain method.
 
     Attributes
     ----------
@@ -191,7 +193,7 @@ class CDCObjective(Objective):
         (s1, s2), (n1, n2) = s.chunk(2), n.chunk(2)
         p1, p2 = ((view / hp.assignment_temperature).softmax(1) for view in (s1, s2))
         q1, q2 = self._codes(s1.detach()), self._codes(s2.detach())
-        how = hp.temperature, hp.category_scale
+        how = hp.temperature * (_EARLY_SHARE if self.is_early else 1), hp.category_scale
         first = disentangled_contrast(p1, n1, q2, n2, *how)
         return (first + disentangled_contrast(p2, n2, q1, n1, *how)) / 2
 

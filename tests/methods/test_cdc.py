@@ -248,12 +248,12 @@ def by_hand(net, x):
     return F.normalize(head(z), dim=1).chunk(2), net.instance(z).chunk(2), net
 
 
-def naive_term(s, n):
+def naive_term(s, n, temperature=0.8):
     """Mean of both directions, of `objective`'s parameters."""
     (s1, s2), (n1, n2) = s, n
     q1, q2 = (sinkhorn(view.detach(), 0.1, 7) for view in s)
-    first = naive((s1 / 0.2).softmax(1), n1, q2, n2, 0.8, 1.5)
-    return (first + naive((s2 / 0.2).softmax(1), n2, q1, n1, 0.8, 1.5)) / 2
+    first = naive((s1 / 0.2).softmax(1), n1, q2, n2, temperature, 1.5)
+    return (first + naive((s2 / 0.2).softmax(1), n2, q1, n1, temperature, 1.5)) / 2
 
 
 def assert_same_gradients(loss, net, expected, other):
@@ -382,7 +382,9 @@ def test_codes_are_balanced_in_the_company_of_the_queue():
     loss = net(x, torch.arange(8))["contrast"]
     q1, q2 = (sinkhorn(torch.cat([s.detach(), queue]), 0.1, 100)[:8] for s in (s1, s2))
     p1, p2 = ((s / 0.2).softmax(1) for s in (s1, s2))
-    expected = (naive(p1, n1, q2, n2, 0.8, 1.5) + naive(p2, n2, q1, n1, 0.8, 1.5)) / 2
+    expected = (
+        naive(p1, n1, q2, n2, temperature, 1.5) + naive(p2, n2, q1, n1, temperature, 1.5)
+    ) / 2
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -453,11 +455,11 @@ def early(*heads, **hp):
     return net
 
 
-def test_early_heads_share_the_loss():
+def test_early_heads_share_the_loss_at_half_the_temperature():
     net, x = early(7, 4, 9), views()
     _, n, other = by_hand(net, x)
     z = F.normalize(other.encoder(torch.cat(x)), dim=1)
-    terms = [naive_term(F.normalize(head(z), dim=1).chunk(2), n) for head in other.early]
+    terms = [naive_term(F.normalize(head(z), dim=1).chunk(2), n, 0.4) for head in other.early]
     loss, expected = net(x, torch.arange(12))["contrast"], sum(terms) / 3
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
     assert_same_gradients(loss, net, expected, other)
