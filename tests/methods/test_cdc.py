@@ -382,9 +382,7 @@ def test_codes_are_balanced_in_the_company_of_the_queue():
     loss = net(x, torch.arange(8))["contrast"]
     q1, q2 = (sinkhorn(torch.cat([s.detach(), queue]), 0.1, 100)[:8] for s in (s1, s2))
     p1, p2 = ((s / 0.2).softmax(1) for s in (s1, s2))
-    expected = (
-        naive(p1, n1, q2, n2, temperature, 1.5) + naive(p2, n2, q1, n1, temperature, 1.5)
-    ) / 2
+    expected = (naive(p1, n1, q2, n2, 0.8, 1.5) + naive(p2, n2, q1, n1, 0.8, 1.5)) / 2
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
 
 
