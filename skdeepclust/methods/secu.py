@@ -1,6 +1,7 @@
 """SeCu: stable cluster discrimination (Qian, ICCV 2023), and its predecessor CoKe."""
 
 import copy
+import itertools
 from numbers import Integral, Real
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -226,6 +227,7 @@ class SeCuObjective(Objective):
     frozen: Tensor
     labels: Tensor
     counts: Tensor
+    first: Tensor
 
     def __init__(self, backbone: nn.Module, hp: SimpleNamespace):
         super().__init__(hp)
@@ -245,28 +247,30 @@ class SeCuObjective(Objective):
         labels = torch.zeros(len(hp.heads), hp.n_samples, dtype=torch.int64)
         self.register_buffer("labels", labels, persistent=False)
         self.first_epoch = True
-        # Heads that do not teach the encoder.
+        # Heads that do not teach the encoder, and their centres.
         self.watching = int(hp.evaluation == "kmeans" and len(hp.heads) > 1)
+        self.watched = sum(hp.heads[: self.watching])
+        first = torch.tensor([0, *itertools.accumulate(hp.heads[:-1])])
+        self.register_buffer("first", first, persistent=False)
 
     def forward(self, views: list[Tensor], index: Tensor) -> dict[str, Tensor]:
         """Terms ``representation``, from the second epoch on, and ``centers`` of two views."""
         hp = self.hp
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.first_epoch):
             z = _encode(self.encoder, torch.cat(views), self.prototypes.dtype)
-        z1, z2 = z.chunk(2)
-        old, new = self.labels[:, index], self._assign(z1.detach(), z2.detach(), index)
+        z1, z2 = z.detach().chunk(2)
+        old, new = self.labels[:, index], self._assign(z1, z2, index)
         terms = {}
         if not self.first_epoch:
-            parts = list(zip(self.frozen.split(hp.heads), old, strict=True))[self.watching :]
-            how = hp.temperature, hp.label_weight
-            losses = [representation_loss(z1, z2, w, y, *how) for w, y in parts]
-            terms["representation"] = torch.stack(losses).mean()
-        parts = list(zip(self.prototypes.split(hp.heads), new, strict=True))
-        losses = [center_loss(z1, z2, w, y, hp.center_temperature) for w, y in parts]
-        terms["centers"] = torch.stack(losses).mean()
+            w, heads = self.frozen[self.watched :], hp.heads[self.watching :]
+            how = heads, hp.temperature, hp.label_weight
+            terms["representation"] = _representation(z, w, old[self.watching :], *how)
+        how = hp.heads, self.first, hp.center_temperature
+        terms["centers"] = _centers(z.detach(), self.prototypes, new, *how)
         return terms
 
     @torch.no_grad()
+    @full_precision
     def _assign(self, z1: Tensor, z2: Tensor, index: Tensor) -> Tensor:
         """New labels (n_heads, B) by the constraints; the bank and the means follow them."""
         z = (z1 + z2) / 2
@@ -540,13 +544,27 @@ def representation_loss(
     ----------
     Qian (2023), the representation's objective; the official code.
     """
-    w = F.normalize(frozen_centers.detach(), dim=1)
-    log_p = [(F.normalize(z, dim=1) @ w.T / temperature).log_softmax(1) for z in (z1, z2)]
-    loss = z1.new_zeros(())
-    for own, other in (log_p, log_p[::-1]):
-        soft = -(other.detach().exp() * own).sum(1).mean()
-        loss = loss + (1 - label_weight) * soft + label_weight * F.nll_loss(own, labels)
-    return loss / 2
+    x, w = F.normalize(torch.cat([z1, z2]), dim=1), F.normalize(frozen_centers.detach(), dim=1)
+    return _representation(x, w, labels[None], [len(w)], temperature, label_weight)
+
+
+@full_precision
+def _representation(
+    x: Tensor,
+    w: Tensor,
+    labels: Tensor,
+    heads: list[int],
+    temperature: float,
+    label_weight: float,
+) -> Tensor:
+    """Mean `representation_loss` of heads; x of both views and all centres w have unit norm."""
+    losses = []
+    for logits, y in zip((x @ w.T / temperature).split(heads, dim=1), labels, strict=True):
+        log_p = logits.log_softmax(1)
+        other = log_p.detach().roll(len(y), dims=0).exp()
+        soft = -(other * log_p).sum(1).mean()
+        losses.append(soft.lerp(F.nll_loss(log_p, y.repeat(2)), label_weight))
+    return torch.stack(losses).mean()
 
 
 @full_precision
@@ -583,11 +601,26 @@ def center_loss(
     ----------
     Qian (2023), the hardness-aware objective of the centres; the official code.
     """
-    x, w = F.normalize(torch.cat([z1, z2]).detach(), dim=1), F.normalize(centers, dim=1)
-    labels = torch.cat([labels, labels])
-    own = (x * w[labels]).sum(1, keepdim=True)
-    logits = (x @ w.detach().T).scatter(1, labels[:, None], own) / temperature
-    return F.cross_entropy(logits, labels)
+    x = F.normalize(torch.cat([z1, z2]).detach(), dim=1)
+    return _centers(x, centers, labels[None], [len(centers)], labels.new_zeros(1), temperature)
+
+
+@full_precision
+def _centers(
+    x: Tensor,
+    centers: Tensor,
+    labels: Tensor,
+    heads: list[int],
+    first: Tensor,
+    temperature: float,
+) -> Tensor:
+    """Mean `center_loss` of heads, whose first centres `first` tells; x has unit norm."""
+    w = F.normalize(centers, dim=1)
+    mine = (labels + first[:, None]).repeat(1, 2).T
+    own = (x[:, None] * w[mine]).sum(2)
+    logits = (x @ w.detach().T).scatter(1, mine, own) / temperature
+    parts = zip(logits.split(heads, dim=1), labels, strict=True)
+    return torch.stack([F.cross_entropy(part, y.repeat(2)) for part, y in parts]).mean()
 
 
 @torch.no_grad()
