@@ -5,9 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 # Counting beats sorting as long as the counters are few beside the samples.
 _COUNTERS_PER_SAMPLE = 4
+# Tables up to this size are matched as they are, empty cells and all.
+_DENSE_CELLS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,77 @@ class Contingency:
         table[self.rows, self.columns] = self.counts
         return table
 
+    def matching(self) -> tuple[np.ndarray, np.ndarray]:
+        """Pair classes with clusters so that the cells of the pairs sum to the most.
+
+        Returns
+        -------
+        rows, columns : ndarray of shape (min(n_classes, n_clusters),)
+            The class and the cluster of each pair.
+
+        Notes
+        -----
+        Exact. Large tables are matched without their empty cells: first the pairs that no
+        other can beat, whose cell holds as much as the next of its row and of its column
+        together; then the rest, where a row may also stay alone.
+        """
+        shape = self.classes.size, self.clusters.size
+        if shape[0] * shape[1] <= _DENSE_CELLS:
+            return linear_sum_assignment(self.dense(), maximize=True)
+        rows, columns = _sure_pairs(self.rows, self.columns, self.counts, shape)
+        free = _others(rows, shape[0])[self.rows] & _others(columns, shape[1])[self.columns]
+        more = _sparse_pairs(self.rows[free], self.columns[free], self.counts[free], shape)
+        rows, columns = np.append(rows, more[0]), np.append(columns, more[1])
+        # What is left meets in empty cells only: pair it in order.
+        left = [np.flatnonzero(_others(*part)) for part in zip((rows, columns), shape, strict=True)]
+        n_left = min(map(len, left))
+        return np.append(rows, left[0][:n_left]), np.append(columns, left[1][:n_left])
+
+
+def _others(indices: np.ndarray, n: int) -> np.ndarray:
+    """Mask of the n positions that are not among the indices."""
+    mask = np.ones(n, dtype=bool)
+    mask[indices] = False
+    return mask
+
+
+def _sure_pairs(
+    rows: np.ndarray, columns: np.ndarray, counts: np.ndarray, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs that are in a best matching, by the largest cell of each row."""
+    largest = np.zeros(shape[0], dtype=counts.dtype)
+    np.maximum.at(largest, rows, counts)
+    (top,) = np.nonzero(counts == largest[rows])
+    top = top[np.unique(rows[top], return_index=True)[1]]
+    rest = _others(top, len(rows))
+    next_of_row, next_of_column = np.zeros_like(largest), np.zeros(shape[1], dtype=counts.dtype)
+    np.maximum.at(next_of_row, rows[rest], counts[rest])
+    np.maximum.at(next_of_column, columns[rest], counts[rest])
+    alone = np.bincount(columns[top], minlength=shape[1])[columns[top]] == 1
+    rivals = next_of_row[rows[top]] + next_of_column[columns[top]]
+    sure = top[alone & (counts[top] >= rivals)]
+    return rows[sure], columns[sure]
+
+
+def _sparse_pairs(
+    rows: np.ndarray, columns: np.ndarray, counts: np.ndarray, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Best matching of the cells given, in which rows and columns may stay alone."""
+    kept_rows, rows = np.unique(rows, return_inverse=True)
+    kept_columns, columns = np.unique(columns, return_inverse=True)
+    n, m = len(kept_rows), len(kept_columns)
+    if not n:
+        return kept_rows, kept_columns
+    # A column of its own for each row to stay alone in. Of equal gain for all n rows, one
+    # more in every cell decides nothing, and keeps those columns from being empty.
+    alone = np.arange(n)
+    gains = np.append(counts + 1.0, np.ones(n))
+    cells = np.append(rows, alone), np.append(columns, m + alone)
+    graph = csr_matrix((gains, cells), shape=(n, m + n))
+    rows, columns = min_weight_full_bipartite_matching(graph, maximize=True)
+    paired = columns < m
+    return kept_rows[rows[paired]], kept_columns[columns[paired]]
+
 
 def contingency(y_true: ArrayLike, y_pred: ArrayLike) -> Contingency:
     """Validate two labellings of the same samples and tabulate them.
@@ -81,8 +157,8 @@ def contingency(y_true: ArrayLike, y_pred: ArrayLike) -> Contingency:
     cell_codes = class_codes * clusters.size
     cell_codes += codes
     cells, counts = _count(cell_codes, classes.size * clusters.size)
-    rows, columns = np.divmod(cells, clusters.size)
-    return Contingency(classes, clusters, codes, rows, columns, counts)
+    rows = cells // clusters.size
+    return Contingency(classes, clusters, codes, rows, cells - rows * clusters.size, counts)
 
 
 def _encode(labels: ArrayLike, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -110,7 +186,9 @@ def _encode_integers(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     span = int(values.max()) - low + 1
     if span > _COUNTERS_PER_SAMPLE * values.size:
         return np.unique(values, return_inverse=True)
-    offsets = np.subtract(values, low, dtype=np.int64)
+    offsets = (
+        np.subtract(values, low, dtype=np.int64) if low else values.astype(np.int64, copy=False)
+    )
     present, _ = _count(offsets, span)
     distinct = (present + low).astype(values.dtype)
     if present.size == span:

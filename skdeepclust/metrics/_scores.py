@@ -6,7 +6,6 @@ from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import linear_sum_assignment
 
 from skdeepclust.metrics._contingency import Contingency, contingency
 
@@ -130,7 +129,7 @@ def match_labels(y_true: ArrayLike, y_pred: ArrayLike) -> np.ndarray:
     array([5, 5, 7, 7, 8])
     """
     table = contingency(y_true, y_pred)
-    rows, columns = linear_sum_assignment(table.dense(), maximize=True)
+    rows, columns = table.matching()
     class_of_cluster = np.full(table.clusters.size, -1)
     class_of_cluster[columns] = rows
     unmatched = np.flatnonzero(class_of_cluster < 0)
@@ -151,8 +150,10 @@ def _new_labels(classes: np.ndarray, n: int) -> np.ndarray:
 
 
 def _hungarian_hits(table: Contingency) -> int:
-    dense = table.dense()
-    return int(dense[linear_sum_assignment(dense, maximize=True)].sum())
+    rows, columns = table.matching()
+    cluster_of_class = np.full(table.classes.size, -1)
+    cluster_of_class[rows] = columns
+    return int(table.counts[cluster_of_class[table.rows] == table.columns].sum())
 
 
 def _majority_hits(table: Contingency) -> int:

@@ -5,9 +5,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score, confusion_matrix, normalized_mutual_info_score
 
-from skdeepclust.metrics import clustering_accuracy, clustering_report, match_labels
+from skdeepclust.metrics import _contingency, clustering_accuracy, clustering_report, match_labels
+from skdeepclust.metrics._contingency import contingency
 
 SCORES = [clustering_accuracy, clustering_report, match_labels]
 
@@ -171,3 +173,65 @@ def test_clusters_without_a_class_keep_apart(y_true, y_pred, expected):
 def test_importing_the_metrics_loads_no_torch():
     script = "import sys, skdeepclust.metrics; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+# -- matching without the empty cells ---------------------------------------------------------
+
+
+def best_sum(y_true, y_pred):
+    table = contingency(y_true, y_pred).dense()
+    return table[linear_sum_assignment(table, maximize=True)].sum()
+
+
+@pytest.fixture
+def always_sparse(monkeypatch):
+    monkeypatch.setattr(_contingency, "_DENSE_CELLS", 0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize(("k", "m"), [(1, 1), (1, 5), (6, 6), (9, 4), (4, 9), (40, 40), (60, 35)])
+def test_sparse_matching_is_exact(always_sparse, k, m, seed):
+    rng = np.random.default_rng(seed)
+    n = rng.integers(1, 6 * k)
+    y_true, y_pred = rng.integers(k, size=n), rng.integers(m, size=n)
+    similar = rng.random(n) < rng.random()
+    y_pred[similar] = y_true[similar] % m
+    table = contingency(y_true, y_pred)
+    rows, columns = table.matching()
+    assert len(rows) == min(table.classes.size, table.clusters.size)
+    assert len(set(rows)) == len(rows) and len(set(columns)) == len(columns)
+    assert table.dense()[rows, columns].sum() == best_sum(y_true, y_pred)
+    assert clustering_accuracy(y_true, y_pred) == best_sum(y_true, y_pred) / n
+
+
+def test_staying_alone_can_be_best(always_sparse):
+    """A full matching of the cells that are not empty sums to 2, one of a single pair to 5."""
+    y_true, y_pred = [0] * 6 + [1], [0] * 5 + [1] + [0]
+    assert clustering_accuracy(y_true, y_pred) == 5 / 7
+    assert len(contingency(y_true, y_pred).matching()[0]) == 2
+
+
+def test_pairs_that_none_can_beat_are_in_a_best_matching():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        y_true, y_pred = rng.integers(5, size=(2, 25))
+        table = contingency(y_true, y_pred)
+        dense = table.dense()
+        pairs = _contingency._sure_pairs(table.rows, table.columns, table.counts, dense.shape)
+        # What the pairs hold and what can be had without them is the best there is.
+        rest = np.delete(np.delete(dense, pairs[0], axis=0), pairs[1], axis=1)
+        both = dense[pairs].sum() + rest[linear_sum_assignment(rest, maximize=True)].sum()
+        assert both == best_sum(y_true, y_pred)
+
+
+@pytest.mark.parametrize("right", [0.0, 0.5])
+def test_many_clusters(right):
+    """Large enough to go without the empty cells of itself."""
+    rng = np.random.default_rng(0)
+    y_true, y_pred = rng.integers(600, size=(2, 20_000))
+    y_pred = np.where(rng.random(20_000) < right, y_true, y_pred)
+    assert 600 * 600 > _contingency._DENSE_CELLS
+    assert clustering_accuracy(y_true, y_pred) == best_sum(y_true, y_pred) / 20_000
+    matched = match_labels(y_true, y_pred)
+    assert (matched == y_true).mean() == clustering_accuracy(y_true, y_pred)
+    assert np.array_equal(np.unique(matched), np.arange(600))
