@@ -49,6 +49,12 @@ class Fitted:
     def time_transform(self, models, method):
         models[method].transform(self.X)
 
+    def peakmem_predict(self, models, method):
+        models[method].predict(self.X)
+
+    def peakmem_transform(self, models, method):
+        models[method].transform(self.X)
+
 
 class ShortTraining:
     """Digits after a few epochs: a fall of the accuracy tells of a broken method."""
