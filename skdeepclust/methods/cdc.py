@@ -111,6 +111,9 @@ class CDCClustering(DeepClusterer):
     queue_size: int | None = None
     early_heads: tuple[int, ...] | None = None
 
+    # The groups have to stand out by the middle of the training, which takes steps.
+    _least_steps: ClassVar[int] = 78
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **DeepClusterer._parameter_constraints,
         "hidden_dim": [COUNT],
