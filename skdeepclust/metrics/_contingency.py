@@ -186,9 +186,7 @@ def _encode_integers(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     span = int(values.max()) - low + 1
     if span > _COUNTERS_PER_SAMPLE * values.size:
         return np.unique(values, return_inverse=True)
-    offsets = (
-        np.subtract(values, low, dtype=np.int64) if low else values.astype(np.int64, copy=False)
-    )
+    offsets = np.subtract(values, low, dtype=np.int64)
     present, _ = _count(offsets, span)
     distinct = (present + low).astype(values.dtype)
     if present.size == span:

@@ -21,7 +21,7 @@ def full_precision(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     Parameters
     ----------
     function : callable
-        A function whose first positional argument is a tensor.
+        A function or method, one argument of which is a tensor.
 
     Returns
     -------

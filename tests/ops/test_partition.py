@@ -46,7 +46,10 @@ def test_neighbor_information_is_its_definition(k):
 def test_neighbor_information_wants_equal_sizes_and_neighbours_together():
     rows = torch.arange(40)
     neighbors = (rows // 10 * 10)[:, None] + (rows[:, None] + torch.arange(1, 4)) % 10
-    told = lambda labels, k: float(neighbor_information(labels, neighbors, k))  # noqa: E731
+
+    def told(labels, k):
+        return float(neighbor_information(labels, neighbors, k))
+
     assert told(rows // 10, 4) == pytest.approx(np.log(4))
     assert told(rows // 20, 2) == pytest.approx(np.log(2))
     assert told(torch.clamp(rows // 10 - 2, 0), 2) < told(rows // 20, 2)  # 30 and 10
@@ -141,7 +144,11 @@ def test_more_clusters_than_dimensions():
 )
 def test_a_sample_is_looked_at(monkeypatch, n, k, most, seen):
     sizes = []
-    keep = lambda z, *a, **kw: sizes.append(len(z)) or kmeans(z, *a, **kw)  # noqa: E731
+
+    def keep(z, *args, **kwargs):
+        sizes.append(len(z))
+        return kmeans(z, *args, **kwargs)
+
     monkeypatch.setattr(partition, "kmeans", keep)
     linear_partition(normal(n, 4), k, max_samples=most, generator=generator())
     assert sizes == [seen]
