@@ -101,7 +101,7 @@ class Recipe:
     scored : str or None
         Split whose clusters were compared with the classes; None where nobody said.
     settings : mapping of str to Setting
-        Parameters of the estimator other than `n_clusters`.
+        Parameters of the estimator; `n_clusters` only where it is not the number of classes.
     references : mapping of str to str
         What the first words of the sources stand for.
     results : tuple of Result
@@ -137,14 +137,18 @@ class Recipe:
 
     @property
     def n_clusters(self) -> int:
-        """Number of clusters: the classes of the data set."""
-        return self.data.n_classes
+        """Number of clusters, that of the classes unless the settings have another."""
+        return self.params["n_clusters"]
 
     @property
     def params(self) -> dict[str, Any]:
         """Arguments of the estimator."""
-        values = {name: setting.value for name, setting in self.settings.items()}
-        return {"n_clusters": self.n_clusters, **values}
+        return {name: setting.value for name, setting in self._complete.items()}
+
+    @property
+    def _complete(self) -> dict[str, Setting]:
+        classes = Setting(self.data.n_classes, f"classes of {self.data.title}")
+        return {"n_clusters": classes, **self.settings}
 
     def __repr__(self) -> str:
         return f"<Recipe {self.name!r} of {self.method}, version {self.version}>"
@@ -174,8 +178,7 @@ class Recipe:
 
     def _table(self) -> Iterator[str]:
         rows = [("parameter", "value", "source")]
-        rows.append(("n_clusters", str(self.n_clusters), f"classes of {self.data.title}"))
-        rows += [(name, _shown(s.value), s.source) for name, s in self.settings.items()]
+        rows += [(name, _shown(s.value), s.source) for name, s in self._complete.items()]
         first, second = (max(len(row[i]) for row in rows) for i in (0, 1))
         for name, value, source in rows:
             yield f"{name:<{first}}  {value:<{second}}  {source}"

@@ -1,12 +1,13 @@
 """Recipes of SeCu."""
 
-from skdeepclust.recipes.recipe import DATA_SETS, Recipe, Result, cite
+from skdeepclust.recipes.recipe import DATA_SETS, Recipe, Result, cite, recite
 
 __all__ = ["RECIPES"]
 
 _METHOD = "SeCuClustering"
 _REFERENCES = {
     "official code": "idstcv/SeCu @af6a992",
+    "CoKe's code": "idstcv/CoKe @77228ae",
     "later tables": "SeCu's row in Table 2 of IDC, NeurIPS 2024, and of DCBoost, NeurIPS 2025",
 }
 
@@ -77,11 +78,29 @@ _IMAGENET1K = (
     | cite("official code: the first head, as trained", evaluation="head")
 )
 
+_COKE_CODE = "CoKe's code, main_two_view.py"
+_COKE = (
+    recite(_IMAGENET1K, f"{_COKE_CODE}, as SeCu after it")
+    | cite(f"{_COKE_CODE}: the first of its heads", n_clusters=3000)
+    | cite(_COKE_CODE, heads=(3000, 4000, 5000), center_temperature=0.05)
+    | cite("CoKe's code, coke/builder_two_view.py: running means", centers="mean", center_lr=0)
+)
+
 _NOT_EXPRESSED = (
     "Kaiming-normal initialisation of the first convolution; ours is PyTorch's.",
     "The order of the colour jitter, which torchvision draws anew for each image.",
     "The official standardisation constants; ours are the mean and standard deviation of the "
     "training images.",
+)
+_NOT_EXPRESSED_AT_224 = (
+    *_NOT_EXPRESSED,
+    "A projector of three layers that ends in batch norm; ours has two layers (official code, "
+    "secu/builder_imagenet.py).",
+    "A predictor 128-2048-128, whose outputs take part in assignment and both losses (official "
+    "code, secu/builder_imagenet.py).",
+    "The trust ratio of LARS by head; ours is one for the centres of all heads.",
+    "At evaluation images are resized to 256 px, of which the central 224 are taken; the estimator "
+    "takes images of 224 px as they are.",
 )
 _SELF_LABELLED = (
     "The figures are those that later papers cite, almost surely after self-labelling, whose code "
@@ -196,14 +215,42 @@ RECIPES = (
         scored="test",
         settings=_IMAGENET1K,
         references=_REFERENCES,
-        not_expressed=(
-            *_NOT_EXPRESSED,
-            "A projector of three layers that ends in batch norm; ours has two layers (official "
-            "code, secu/builder_imagenet.py).",
-            "A predictor 128-2048-128, whose outputs take part in assignment and both losses "
-            "(official code, secu/builder_imagenet.py).",
-            "The trust ratio of LARS by head; ours is one for the centres of all heads.",
-        ),
+        not_expressed=_NOT_EXPRESSED_AT_224,
         notes=(_SCORED, "The author's script trains on 8 devices."),
+    ),
+    Recipe(
+        _METHOD,
+        "imagenet1k-entropy",
+        DATA_SETS["imagenet1k"],
+        fitted="train",
+        scored="test",
+        settings=_IMAGENET1K
+        | cite(
+            f"{_IMAGENET1K_CODE}, default of its command line",
+            constraint="entropy",
+            entropy_weight=100_000,
+        ),
+        references=_REFERENCES,
+        not_expressed=(
+            *_NOT_EXPRESSED_AT_224,
+            "A rate of the centres that rises from 0 to `center_lr` by half a cosine; ours is "
+            f"constant ({_IMAGENET1K_CODE}).",
+        ),
+        notes=(_SCORED, "The builder's default entropy weight is 90,000."),
+    ),
+    Recipe(
+        _METHOD,
+        "imagenet1k-coke",
+        DATA_SETS["imagenet1k"],
+        fitted="train",
+        scored=None,
+        settings=_COKE,
+        references=_REFERENCES,
+        not_expressed=_NOT_EXPRESSED_AT_224,
+        notes=(
+            "CoKe, with two views: learning of a representation with more clusters than classes. "
+            "Its figures are of a linear classifier, 74.9 % of the test split.",
+            "`center_lr` has no effect: the centres are means.",
+        ),
     ),
 )
