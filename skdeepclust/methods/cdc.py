@@ -15,7 +15,7 @@ from skdeepclust.engine.objective import Objective, Run
 from skdeepclust.nn.heads import Encoder, mlp
 from skdeepclust.ops.partition import linear_partition
 from skdeepclust.ops.precision import full_precision
-from skdeepclust.ops.sinkhorn import sinkhorn
+from skdeepclust.ops.sinkhorn import balance
 
 __all__ = ["CDCClustering", "CDCObjective", "disentangled_contrast"]
 
@@ -74,10 +74,11 @@ class CDCClustering(DeepClusterer):
     -----
     There is no official code, and only the abstract could be consulted. Published: z_c with
     one dimension per cluster under an equipartition constraint, z_n, one contrastive loss over
-    both, which gives the negatives of the same cluster larger weights. **Reconstructed**: the
-    rest, namely two heads on one projection, z_c of unit norm before the softmax and before
-    Sinkhorn-Knopp, probabilities on the query side and balanced codes on the key side, keys
-    without gradient, the early heads, and all values of parameters. The method of this name
+    both, which gives negatives different weights, the hard ones larger gradients.
+    **Reconstructed**: the rest, namely two heads on one projection of unit norm, a linear one
+    for z_c, z_c of unit norm before the softmax and before Sinkhorn-Knopp, probabilities on the
+    query side and balanced codes on the key side, keys without gradient, the early heads, and
+    all values of parameters. The method of this name
     that is known for calibrated confidences is another one.
 
     ``predict`` is the largest entry of z_c; ``predict_proba`` its softmax at temperature
@@ -209,7 +210,7 @@ class CDCObjective(Objective):
         company = s[:0] if self.is_early else self.queue[:room].to(s)
         # What has diverged shows in the loss, and is reported with the epoch.
         joint = torch.cat([s, company]).nan_to_num()
-        return sinkhorn(joint, hp.sinkhorn_epsilon, hp.sinkhorn_iterations)[: len(s)]
+        return balance(joint, hp.sinkhorn_epsilon, hp.sinkhorn_iterations)[: len(s)]
 
     def _enqueue(self, s: Tensor) -> None:
         size = self.hp.queue_size

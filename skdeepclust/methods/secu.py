@@ -107,8 +107,11 @@ class SeCuClustering(DeepClusterer):
     epoch the encoder makes no step at all, where the code makes steps of rate zero, whose
     momentum has a later effect. SeCu's evaluation and self-labelling are not in the official
     code: the head's evaluation is the largest cosine of the plain image, the self-labelling
-    that of SCAN, on the projection and the centres, with the second view's augmentation.
-    CoKe's second stage of averaged centres and soft labels is not there. The defaults are for
+    that of SCAN, on the projection and the centres, with the second view's augmentation and,
+    in place of Adam with weight decay 1e-4 on batches of 1,000, AdamW at the same constant
+    rate with the estimator's own weight decay, momentum and batches. The predictor and the
+    three-layer projector of the code for ImageNet are not there, nor CoKe's losses of one and
+    of many views and its second stage of averaged centres and soft labels. The defaults are for
     small images and short runs; small data sets take batches of n_samples / 78, since labels
     and centres move once an epoch.
 
@@ -171,7 +174,7 @@ class SeCuClustering(DeepClusterer):
             return net
         assert isinstance(net.objective, SeCuObjective)
         strong = make_augmentations(copy.deepcopy(self.augment), images.shape, 2)[1]
-        # SCAN's optimizer; the augmentation is that of the second view.
+        # SCAN's learning rate; the augmentation is that of the second view.
         stage = copy.copy(self).set_params(
             max_epochs=self.self_label_epochs,
             augment=(nn.Identity(), strong),
@@ -254,19 +257,21 @@ class SeCuObjective(Objective):
         self.register_buffer("first", first, persistent=False)
 
     def forward(self, views: list[Tensor], index: Tensor) -> dict[str, Tensor]:
-        """Terms ``representation``, from the second epoch on, and ``centers`` of two views."""
+        """Terms ``representation`` and, of centres that learn, ``centers`` of two views.
+
+        In the first epoch the encoder takes no gradient, and its labels are the new ones.
+        """
         hp = self.hp
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.first_epoch):
             z = _encode(self.encoder, torch.cat(views), self.prototypes.dtype)
         z1, z2 = z.detach().chunk(2)
         old, new = self.labels[:, index], self._assign(z1, z2, index)
-        terms = {}
-        if not self.first_epoch:
-            w, heads = self.frozen[self.watched :], hp.heads[self.watching :]
-            how = heads, hp.temperature, hp.label_weight
-            terms["representation"] = _representation(z, w, old[self.watching :], *how)
-        how = hp.heads, self.first, hp.center_temperature
-        terms["centers"] = _centers(z.detach(), self.prototypes, new, *how)
+        targets = (new if self.first_epoch else old)[self.watching :]
+        teaching = self.frozen[self.watched :], targets, hp.heads[self.watching :]
+        terms = {"representation": _representation(z, *teaching, hp.temperature, hp.label_weight)}
+        if hp.centers == "learned":
+            how = hp.heads, self.first, hp.center_temperature
+            terms["centers"] = _centers(z.detach(), self.prototypes, new, *how)
         return terms
 
     @torch.no_grad()
@@ -390,7 +395,7 @@ class SizeConstraint(nn.Module):
     n_clusters : int
         Number of clusters K.
     min_size_ratio : float
-        Least size over mean size, gamma.
+        Least size over mean size, gamma, in [0, 1]; at 0 the nearest centre wins.
     dual_lr : float
         Step size eta.
 
@@ -402,6 +407,8 @@ class SizeConstraint(nn.Module):
     duals: Tensor
 
     def __init__(self, n_clusters: int, min_size_ratio: float, dual_lr: float):
+        if not 0 <= min_size_ratio <= 1:
+            raise ValueError(f"min_size_ratio={min_size_ratio} must be from 0 to 1")
         super().__init__()
         self.min_size_ratio = min_size_ratio
         self.dual_lr = dual_lr

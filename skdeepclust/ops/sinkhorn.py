@@ -7,11 +7,9 @@ from torch import Tensor
 
 from skdeepclust.ops.precision import full_precision
 
-__all__ = ["sinkhorn"]
+__all__ = ["balance", "sinkhorn"]
 
 
-@torch.no_grad()
-@full_precision
 def sinkhorn(scores: Tensor, epsilon: float = 0.05, n_iterations: int = 10) -> Tensor:
     r"""Soft assignment of samples to clusters of equal mass.
 
@@ -54,12 +52,19 @@ def sinkhorn(scores: Tensor, epsilon: float = 0.05, n_iterations: int = 10) -> T
     >>> sinkhorn(torch.tensor([[0.9, 0.1], [0.8, 0.3]]), n_iterations=100).argmax(1)
     tensor([0, 1])
     """
-    if epsilon <= 0 or n_iterations < 1:
+    if not epsilon > 0 or n_iterations < 1:
         raise ValueError(
             f"epsilon and n_iterations must be positive, got {epsilon} and {n_iterations}"
         )
-    if scores.device.type == "cpu" and not scores.isfinite().all():
+    if not bool(scores.isfinite().all()):
         raise ValueError("scores must be finite: the network has diverged, try a lower lr")
+    return balance(scores, epsilon, n_iterations)
+
+
+@torch.no_grad()
+@full_precision
+def balance(scores: Tensor, epsilon: float, n_iterations: int) -> Tensor:
+    """`sinkhorn` without a look at its arguments, so that it never waits for the device."""
     log_q = scores / epsilon
     log_mass = math.log(len(scores) / scores.shape[1])
     for _ in range(n_iterations):

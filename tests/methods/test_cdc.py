@@ -18,7 +18,7 @@ from skdeepclust.datasets import load_digits_images, make_image_blobs
 from skdeepclust.methods import cdc
 from skdeepclust.methods.cdc import CDCObjective, disentangled_contrast
 from skdeepclust.ops.partition import linear_partition
-from skdeepclust.ops.sinkhorn import sinkhorn
+from skdeepclust.ops.sinkhorn import balance, sinkhorn
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Clusters .* hold no sample"),
@@ -357,7 +357,7 @@ def test_an_automatic_queue_holds_four_samples_per_cluster():
 def test_company_of_a_batch(monkeypatch, size, batches, expected):
     """Samples that Sinkhorn's algorithm sees, for either view."""
     seen = []
-    monkeypatch.setattr(cdc, "sinkhorn", lambda s, *a: seen.append(len(s)) or sinkhorn(s, *a))
+    monkeypatch.setattr(cdc, "balance", lambda s, *a: seen.append(len(s)) or balance(s, *a))
     queue_of(objective(queue_size=size), batches)
     assert seen[::2] == seen[1::2] == expected
 
@@ -367,7 +367,7 @@ def test_the_company_is_the_latest(monkeypatch, size):
     """Also after a small batch, which leaves as much as a full one does."""
     net, seen = objective(queue_size=size), []
     given, _ = queue_of(net, [16, 5])
-    monkeypatch.setattr(cdc, "sinkhorn", lambda s, *a: seen.append(s) or sinkhorn(s, *a))
+    monkeypatch.setattr(cdc, "balance", lambda s, *a: seen.append(s) or balance(s, *a))
     net(views(9, 4), torch.arange(4))
     for s in seen:
         latest = torch.cat(given[::-1])[: 8 if size is None else size]
@@ -478,7 +478,7 @@ def test_only_the_heads_of_the_phase_have_gradients():
 @pytest.mark.parametrize("size", [None, 20])
 def test_early_batches_have_no_company_and_leave_none(monkeypatch, size):
     net, seen = early(5, 8, queue_size=size), []
-    monkeypatch.setattr(cdc, "sinkhorn", lambda s, *a: seen.append(s.shape) or sinkhorn(s, *a))
+    monkeypatch.setattr(cdc, "balance", lambda s, *a: seen.append(s.shape) or balance(s, *a))
     assert queue_of(net, [8, 3])[1] == [0, 0]
     assert seen == [(b, k) for b in (8, 3) for k in (5, 5, 8, 8)]
 
@@ -744,22 +744,27 @@ def test_useless_parameters_are_refused(blobs, bad):
 
 
 class Balance(Callback):
-    """Entropy of each batch's labels over ln K, in the last epoch."""
+    """Entropy of each batch's labels over ln K, epoch by epoch."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.entropies = []
 
     def on_epoch_begin(self, net, **kwargs):
-        self.entropies = []
+        self.entropies.append([])
 
     def on_batch_end(self, net, batch=None, **kwargs):
         k = net.objective.hp.n_clusters
         p = torch.bincount(net.objective.labels[batch["index"]], minlength=k) / len(batch["index"])
-        self.entropies.append(float(torch.special.entr(p).sum()) / math.log(k))
+        self.entropies[-1].append(float(torch.special.entr(p).sum()) / math.log(k))
 
 
-def test_3_4_10_digits_are_balanced_and_agree_between_views():
+@pytest.mark.parametrize("early_heads", [None, ()])
+def test_3_4_10_digits_are_balanced_and_agree_between_views(early_heads):
     X, _ = load_digits_images(return_X_y=True)
-    watch = Balance()
-    estimator = CDCClustering(10, max_epochs=10, callbacks=[watch], random_state=0).fit(X)
-    assert np.mean(watch.entropies) > 0.95
+    watch, how = Balance(), {"early_heads": early_heads, "random_state": 0}
+    estimator = CDCClustering(10, max_epochs=10, callbacks=[watch], **how).fit(X)
+    # z_c needs an epoch or some to become even, from the sixth on where early heads come first.
+    assert min(np.mean(epoch) for epoch in watch.entropies[7:]) > 0.95
     net = estimator.net_.module_.eval()
     with torch.no_grad():
         batch = torch.as_tensor(X[:600]).reshape(600, 1, 8, 8)

@@ -355,6 +355,19 @@ def test_2_6_1_what_a_cluster_lacks_is_what_its_dual_grew(skewed):
     assert sizes.min() > 0.9 * 0.4 * len(full) / 10
 
 
+def test_2_6_1_complementary_slackness_at_cokes_step_size():
+    """With many clusters, whose rent of 20 x 0.4 / 200 a step is small beside the cosines."""
+    scores = 0.1 * normal(48 * 1024, 200) + 0.04 * normal(1, 200, seed=1)
+    bound, rent = 0.4 * len(scores) / 200, 20 * 0.4 / 200
+    assert torch.bincount(scores.argmax(1), minlength=200).min() < 0.1 * bound
+    sizes, before, duals = converge(scores, SizeConstraint(200, 0.4, 20.0), 6, batch=1024)
+    assert sizes.min() > 0.95 * bound
+    paid, ample = (before > rent) & (duals > rent), sizes > 2 * bound
+    assert paid.sum() > 10 and sizes[paid].double().mean() < 1.1 * bound
+    assert sizes[paid].max() < 1.5 * bound
+    assert ample.sum() > 10 and duals[ample].max() < 1.01 * rent
+
+
 def test_2_6_8_without_a_bound_the_nearest_centre_wins():
     constraint = SizeConstraint(4, 0.0, 20.0)
     for step in range(5):
@@ -572,6 +585,14 @@ def test_the_first_hit_forgets_the_old_centre():
     torch.testing.assert_close(forgotten[0], F.normalize(z, dim=1), **TIGHT)
 
 
+def test_2_6_7_cokes_loss_at_equal_centres_is_the_mean_logarithm():
+    net = trained(centers="mean", heads=[3, 9])
+    net.frozen.copy_(F.normalize(torch.ones(1, net.frozen.shape[1]), dim=1))
+    terms = net(views(), torch.arange(12))
+    assert set(terms) == {"representation"}
+    assert terms["representation"].item() == pytest.approx(np.log([3, 9]).mean(), abs=1e-5)
+
+
 def test_2_6_7_equal_centres_of_cokes_heads():
     z = normal(3, 4)
     losses = [
@@ -579,6 +600,24 @@ def test_2_6_7_equal_centres_of_cokes_heads():
         for k in (3000, 4000, 5000)
     ]
     assert np.mean(losses) == pytest.approx(8.2725, abs=5e-5)
+
+
+def test_2_6_10_the_order_within_a_batch_is_of_no_account():
+    """What two processes gather, rank by rank, is a batch in another order."""
+    order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
+    constraints = [SizeConstraint(4, 0.4, 20.0) for _ in range(2)]
+    counters = [EntropyConstraint(4, 64, 8.0) for _ in range(2)]
+    means = [[unit(4, 5, seed=1), torch.zeros(4).double()] for _ in range(2)]
+    for step in range(5):
+        z = unit(16, 5, seed=step)
+        for pair in (constraints, counters):
+            labels = pair[0].assign(z[:, :4])
+            assert torch.equal(pair[1].assign(z[order, :4]), labels[order])
+        assert torch.equal(constraints[0].duals, constraints[1].duals)
+        assert torch.equal(counters[0].counts, counters[1].counts)
+        update_means(*means[0], z, labels)
+        update_means(*means[1], z[order], labels[order])
+        torch.testing.assert_close(means[0], means[1], **TIGHT)
 
 
 def test_2_6_9_permuted_clusters_permute_the_means():
@@ -758,8 +797,8 @@ def test_1_12_8_the_first_epoch_teaches_centres_and_statistics_only():
     net = start(objective(), 0)
     statistics = copy.deepcopy(net.encoder.state_dict())
     terms = net(views(), torch.arange(12))
-    assert set(terms) == {"centers"}
-    terms["centers"].backward()
+    assert not terms["representation"].requires_grad
+    sum(terms.values()).backward()
     assert all(p.grad is None for p in net.encoder.parameters()) and net.prototypes.grad.any()
     moved = [n for n, b in net.encoder.state_dict().items() if not torch.equal(b, statistics[n])]
     assert moved and all("running" in n or "num_batches" in n for n in moved)
@@ -776,7 +815,7 @@ def test_1_12_7_permuted_clusters_of_the_whole_state():
                 buffer.copy_(buffer[order].clone())
             other.labels.copy_(order.argsort()[plain.labels])
         terms = [net(views(), torch.arange(12)) for net in (plain, other)]
-        for name in ("representation", "centers"):
+        for name in terms[0]:
             torch.testing.assert_close(terms[0][name], terms[1][name], rtol=1e-5, atol=1e-5)
         assert torch.equal(other.labels, order.argsort()[plain.labels])
         for net in (plain, other):
@@ -1019,7 +1058,7 @@ def test_1_12_8_training_epoch_by_epoch(blobs, params):
     assert watch.epochs == 3 and watch.batches > 3
     np.testing.assert_array_equal(estimator.labels_, estimator.predict(blobs))
     rows = estimator.history_
-    assert ["representation" in row for row in rows] == [False, True, True]
+    assert all("representation" in row for row in rows)
     assert all(math.isfinite(row["mixing"]) for row in rows)
 
 
@@ -1189,9 +1228,11 @@ def test_the_entropy_weight_follows_the_number_of_samples(blobs):
 # -- real images ---------------------------------------------------------------------------------
 
 
-def test_1_12_10_six_epochs_on_digits_do_not_collapse():
+@pytest.mark.parametrize("evaluation", ["kmeans", "head"])
+def test_1_12_10_digits_do_not_collapse(evaluation):
+    """Five epochs of training after the one with a frozen encoder."""
     X, _ = load_digits_images(return_X_y=True)
-    watch = Watch()
-    estimator = SeCuClustering(10, max_epochs=6, callbacks=[watch], random_state=0).fit(X)
+    watch, how = Watch(), {"evaluation": evaluation, "random_state": 0}
+    estimator = SeCuClustering(10, max_epochs=6, callbacks=[watch], **how).fit(X)
     assert np.mean(watch.distinct[-1]) >= 8
-    assert estimator.transform(X).std(0).mean() > 0.02
+    assert estimator.transform(X).std(0).mean() > 0.02 * (128 / 64) ** 0.5
