@@ -2,6 +2,8 @@
 
 import torch
 
+from skdeepclust.ops.precision import fast_bfloat16
+
 __all__ = ["PRECISIONS", "resolve_device", "resolve_precision"]
 
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -59,17 +61,7 @@ def resolve_precision(
         What autocast computes in while training.
     """
     if precision == "auto":
-        precision = "bfloat16" if images and _fast_bfloat16(device) else "float32"
+        precision = "bfloat16" if images and fast_bfloat16(device) else "float32"
     if precision == "float64" and device.type == "mps":
         raise ValueError("precision='float64' is not supported on mps; use 'float32'")
     return (torch.float64 if precision == "float64" else torch.float32), _AUTOCAST.get(precision)
-
-
-def _fast_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        # Only newer releases of torch tell; without its word float32 is safe.
-        found: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-        return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
-    return False

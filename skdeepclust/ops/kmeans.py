@@ -7,10 +7,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from skdeepclust.ops.precision import fast_bfloat16
+
 __all__ = ["kmeans"]
 
-# Elements of the largest temporary (samples x runs x clusters): 32 MiB in float32.
-_BUDGET = 1 << 23
+# Elements of the largest temporary (samples x runs x clusters): 32 MiB in float32; and of that
+# of an assignment on a CPU, which should stay in its cache.
+_BUDGET, _IN_CACHE = 1 << 23, 1 << 19
+# Multiplications of an assignment from which on a half-precision one pays, the rounds that are
+# left for full precision, and the shift, in variances, at which it takes over.
+_LARGE, _FINAL_ROUNDS, _ROUGH_TOL = 1 << 29, 1, 1e-3
+# Rows that seeds are drawn from: so many, or more where there are many clusters.
+_SEED_ROWS, _SEED_ROWS_PER_CLUSTER = 1 << 14, 50
+# Elements of x from which on sums over its rows are faster cluster by cluster than row by row.
+_OUT_OF_CACHE = 1 << 22
+# On a CPU a minimum with its place is slow; without it, in single precision, it is not.
+_WIDE, _BLOCK = 512, 32
+# Fewer rows at once would slow down the product.
+_LEAST_ROWS = 256
 
 
 def kmeans(
@@ -36,7 +50,8 @@ def kmeans(
         With "cosine", rows and centres are normalised (spherical k-means).
     init : Tensor of shape (K, dim), default=None
         Centres that the first run starts from; the other runs are seeded by greedy
-        k-means++ with 2 + floor(ln K) candidates per centre.
+        k-means++ with 2 + floor(ln K) candidates per centre, on a random part of many rows:
+        16,384, or 50 for each cluster.
     n_init : int, default=1
         Number of runs; the one of least inertia is returned.
     max_iter : int, default=300
@@ -67,7 +82,9 @@ def kmeans(
     -----
     A cluster that loses its last member is moved to the row farthest from its own
     centre, so clusters stay empty only where `x` has fewer than K distinct rows.
-    The distances, n x K for each run, are never held whole.
+    The distances, n x K for each run, are never held whole. Large problems on hardware that
+    multiplies bfloat16 fast are iterated with bfloat16 distances, and float32 means, until
+    little moves; the last round and always the labels and the inertia are of full precision.
 
     References
     ----------
@@ -105,7 +122,7 @@ def _check(x: Tensor, n_clusters: int, metric: str, init: Tensor | None, n_init:
         raise ValueError(f"n_init must be at least 1, got {n_init}")
     if init is not None and init.shape != (n_clusters, x.shape[1]):
         raise ValueError(f"init must have shape {(n_clusters, x.shape[1])}, got {(*init.shape,)}")
-    if not bool(torch.isfinite(x).all()):
+    if not bool(torch.stack(torch.aminmax(x)).isfinite().all()):
         raise ValueError("x holds NaN or infinite values")
     return x.detach().float() if x.dtype in (torch.float16, torch.bfloat16) else x.detach()
 
@@ -121,9 +138,13 @@ def _initial_centers(
     """Centres of all runs, (n_init, K, dim)."""
     trials = 2 + int(math.log(n_clusters))
     seeded = n_init if init is None else n_init - 1
-    at_once = max(1, _BUDGET // (len(x) * trials))
+    rows = max(_SEED_ROWS, _SEED_ROWS_PER_CLUSTER * n_clusters)
+    some = x
+    if seeded and rows < len(x):
+        some = x[torch.randperm(len(x), generator=generator, device=x.device)[:rows]]
+    at_once = max(1, _BUDGET // (len(some) * trials))
     centers = [
-        _seed(x, n_clusters, min(at_once, seeded - start), trials, generator)
+        _seed(some, n_clusters, min(at_once, seeded - start), trials, generator)
         for start in range(0, seeded, at_once)
     ]
     if init is not None:
@@ -174,34 +195,96 @@ def _lloyd(
     x: Tensor, centers: Tensor, spherical: bool, max_iter: int, tol: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Iterate all runs to convergence; (runs, K, dim), (n, runs) and (runs,)."""
-    threshold = tol * x.var(0, unbiased=False).mean()
-    labels, distance = _assign(x, centers)
-    for _ in range(max_iter):
-        updated = _refill(x, _means(x, labels, centers, spherical), labels, distance)
-        shift = (updated - centers).square().sum((1, 2))
-        centers, previous = updated, labels
-        labels, distance = _assign(x, centers)
-        settled = (shift <= threshold) | (labels == previous).all(0)
-        if bool(settled.all()):
-            break
+    mean = x.mean(0)
+    parts = [(part - mean).square().sum() for part in x.split(_rows_at_once(x, x.shape[1]))]
+    variance = torch.stack(parts).sum() / x.numel()
+    if x.dtype == torch.float32 and len(x) * centers[..., 0].numel() * x.shape[1] >= _LARGE:
+        if fast_bfloat16(x.device) and max_iter > _FINAL_ROUNDS:
+            rough = (x - mean).bfloat16(), mean
+            threshold = max(tol, _ROUGH_TOL) * variance
+            rounds = max_iter - _FINAL_ROUNDS
+            centers, _, _, done = _iterate(x, centers, spherical, rounds, threshold, rough)
+            max_iter -= done
+    centers, labels, distance, _ = _iterate(x, centers, spherical, max_iter, tol * variance)
     return centers, labels, distance.sum(0)
 
 
-def _assign(x: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
-    """Nearest centre and squared distance to it, both (n, runs), in chunks of rows."""
+def _iterate(
+    x: Tensor,
+    centers: Tensor,
+    spherical: bool,
+    max_iter: int,
+    threshold: Tensor,
+    rough: tuple[Tensor, Tensor] | None = None,
+) -> tuple[Tensor, Tensor, Tensor, int]:
+    """Centres, labels, squared distances and the number of rounds.
+
+    `rough` holds x less its mean in half precision, which assigns in place of x, and the mean.
+    """
+    square = torch.linalg.vector_norm(x if rough is None else rough[0], dim=1, dtype=x.dtype)
+    square = square.square_()[:, None]
+    labels, distance = _assign(x, centers, square, rough)
+    rounds = 0
+    while rounds < max_iter:
+        rounds += 1
+        updated = _refill(x, _means(x, labels, centers, spherical), labels, distance)
+        shift = (updated - centers).square().sum((1, 2))
+        centers, previous = updated, labels
+        labels, distance = _assign(x, centers, square, rough)
+        settled = (shift <= threshold) | (labels == previous).all(0)
+        if bool(settled.all()):
+            break
+    return centers, labels, distance, rounds
+
+
+def _assign(
+    x: Tensor, centers: Tensor, square: Tensor, rough: tuple[Tensor, Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Nearest centre and squared distance to it, both (n, runs), in chunks of rows.
+
+    `square` (n, 1) holds the squared norms of the rows that are assigned.
+    """
     runs, k, dim = centers.shape
     flat = centers.reshape(runs * k, dim)
-    offset = (flat * flat).sum(1)
+    if rough is not None:
+        x, mean = rough
+        flat = flat - mean
+    offset = (flat * flat).sum(1).to(x)
+    flat = flat.to(x)
     labels = torch.empty(len(x), runs, dtype=torch.int64, device=x.device)
-    distance = torch.empty(len(x), runs, dtype=x.dtype, device=x.device)
-    step = max(1, _BUDGET // (runs * k))
+    distance = torch.empty(len(x), runs, dtype=centers.dtype, device=x.device)
+    step = _rows_at_once(x, runs * k)
     for start in range(0, len(x), step):
         part = x[start : start + step]
         score = torch.addmm(offset, part, flat.T, alpha=-2).view(len(part), runs, k)
-        nearest = score.min(2)
-        labels[start : start + step] = nearest.indices
-        distance[start : start + step] = nearest.values + (part * part).sum(1, keepdim=True)
-    return labels, distance.clamp_min_(0)
+        nearest, place = _least(score)
+        labels[start : start + step] = place
+        distance[start : start + step] = nearest
+    return labels, distance.add_(square).clamp_min_(0)
+
+
+def _rows_at_once(x: Tensor, width: int) -> int:
+    """Rows whose temporary of so many columns is of a good size."""
+    if x.device.type == "cpu":
+        return max(_LEAST_ROWS, _IN_CACHE // width)
+    return max(1, _BUDGET // width)
+
+
+def _least(score: Tensor) -> tuple[Tensor, Tensor]:
+    """Minimum over the last dimension and its first place."""
+    k = score.shape[-1]
+    if k < _WIDE or score.device.type != "cpu" or score.dtype == torch.bfloat16:
+        nearest = score.min(-1)
+        return nearest.values, nearest.indices
+    whole = k - k % _BLOCK
+    blocks = score[..., :whole].unflatten(-1, (-1, _BLOCK))
+    value, block = blocks.amin(-1).min(-1)
+    members = blocks.gather(-2, block[..., None, None].expand(*block.shape, 1, _BLOCK))
+    place = block * _BLOCK + members.squeeze(-2).argmin(-1)
+    if whole == k:
+        return value, place
+    last, where = score[..., whole:].min(-1)
+    return torch.minimum(value, last), torch.where(last < value, whole + where, place)
 
 
 def _means(x: Tensor, labels: Tensor, centers: Tensor, spherical: bool) -> Tensor:
@@ -220,7 +303,12 @@ def _means(x: Tensor, labels: Tensor, centers: Tensor, spherical: bool) -> Tenso
 def _add_rows(sums: Tensor, labels: Tensor, x: Tensor) -> None:
     """sums[labels[i]] += x[i], in an order that does not depend on the scheduler."""
     if x.device.type == "cpu":
-        sums.index_add_(0, labels, x)
+        if x.numel() < _OUT_OF_CACHE:
+            sums.index_add_(0, labels, x)
+        else:
+            order = labels.argsort(stable=True)
+            ends = torch.bincount(labels, minlength=len(sums)).cumsum(0)
+            sums.copy_(F.embedding_bag(order, x, F.pad(ends, (1, -1)), mode="sum"))
         return
     # index_add_ races on accelerators; a one-hot product costs one more GEMM and does not.
     step = max(1, _BUDGET // len(sums))

@@ -1,4 +1,4 @@
-"""Keep a loss in full precision, whatever autocast does around it."""
+"""What is computed in full precision, and where half of it is fast."""
 
 import functools
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["full_precision"]
+__all__ = ["fast_bfloat16", "full_precision"]
 
 _HALF = (torch.bfloat16, torch.float16)
 
@@ -42,3 +42,14 @@ def full_precision(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 def _upcast(value: Any) -> Any:
     return value.float() if isinstance(value, Tensor) and value.dtype in _HALF else value
+
+
+def fast_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bfloat16 faster than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        # Only newer releases of torch tell; without its word float32 is safe.
+        found: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+        return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    return False

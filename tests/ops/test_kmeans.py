@@ -186,7 +186,8 @@ def test_chunks_change_nothing(monkeypatch, budget, n_init):
 
 def test_the_assignment_holds_no_more_than_the_budget(monkeypatch):
     x = normal(500, 4)
-    monkeypatch.setattr(module, "_BUDGET", 700)
+    monkeypatch.setattr(module, "_IN_CACHE", 700)
+    monkeypatch.setattr(module, "_LEAST_ROWS", 1)
     sizes = []
     addmm = torch.addmm
 
@@ -198,6 +199,68 @@ def test_the_assignment_holds_no_more_than_the_budget(monkeypatch):
     monkeypatch.setattr(torch, "addmm", spy)
     kmeans(x, 7, n_init=2, generator=seeded())
     assert 0 < max(sizes) <= 700
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_half_precision_rounds_end_in_full_precision(monkeypatch, metric):
+    x = 3 + normal(600, 16, dtype=torch.float32)
+    exact = kmeans(x, 12, metric=metric, init=x[:12])
+    halves = []
+    monkeypatch.setattr(module, "_LARGE", 0)
+    monkeypatch.setattr(module, "fast_bfloat16", lambda device: halves.append(device) or True)
+    centers, labels, inertia = kmeans(x, 12, metric=metric, init=x[:12])
+    assert halves and float(inertia) == pytest.approx(float(exact[2]), rel=0.02)
+    rows = F.normalize(x, dim=1) if metric == "cosine" else x
+    assert torch.equal(labels, torch.cdist(rows, centers).argmin(1))
+    again = kmeans(x, 12, metric=metric, init=centers, max_iter=50)
+    assert torch.equal(again[1], labels)  # nothing is left to improve
+
+
+def test_half_precision_leaves_one_round_of_full_precision(monkeypatch):
+    x = normal(600, 16, dtype=torch.float32)
+    monkeypatch.setattr(module, "_LARGE", 0)
+    monkeypatch.setattr(module, "fast_bfloat16", lambda device: True)
+    rounds = []
+    iterate = module._iterate
+    monkeypatch.setattr(
+        module, "_iterate", lambda *a: rounds.append((a[3], len(a) > 5)) or iterate(*a)
+    )
+    kmeans(x, 12, init=x[:12], max_iter=4, tol=0)
+    assert rounds == [(3, True), (1, False)]
+    rounds.clear()
+    kmeans(x, 12, init=x[:12], max_iter=1, tol=0)
+    assert rounds == [(1, False)]
+
+
+@pytest.mark.parametrize("k", [7, 32, 64, 100])
+def test_the_least_in_blocks_is_the_first_least(monkeypatch, k):
+    monkeypatch.setattr(module, "_WIDE", 32)
+    score = torch.randint(0, 9, (50, 2, k), generator=seeded()).float()  # many are equal
+    value, place = module._least(score)
+    assert torch.equal(value, score.amin(-1))
+    first = (score == value[..., None]).int().argmax(-1)
+    assert torch.equal(place, first)
+
+
+def test_sums_of_many_rows_are_those_of_few(monkeypatch):
+    x = normal(300, 5)
+    expected = kmeans(x, 6, init=x[:6])
+    monkeypatch.setattr(module, "_OUT_OF_CACHE", 0)
+    assert all(
+        torch.allclose(a, b) for a, b in zip(kmeans(x, 6, init=x[:6]), expected, strict=True)
+    )
+
+
+def test_seeds_of_many_rows_are_drawn_from_a_part(monkeypatch):
+    x, y = planted(per_cluster=200)
+    monkeypatch.setattr(module, "_SEED_ROWS", 60)
+    monkeypatch.setattr(module, "_SEED_ROWS_PER_CLUSTER", 1)
+    rows = []
+    seed = module._seed
+    monkeypatch.setattr(module, "_seed", lambda x, *a: rows.append(len(x)) or seed(x, *a))
+    _, labels, _ = kmeans(x, 6, n_init=3, generator=seeded())
+    assert set(rows) == {60}
+    assert clustering_accuracy(y.numpy(), labels.numpy()) == 1
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
