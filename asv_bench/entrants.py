@@ -266,7 +266,7 @@ def _clustpy(name, parameters, dataset, seed, device, epochs=None):
 
 def settings(model):
     """Parameters that a result depends on, other than seed and device, as JSON holds them."""
-    aside = {"random_state", "device", "verbose", "callbacks"}
+    aside = {"random_state", "device", "verbose", "callbacks", "compile"}
     parameters = model.get_params().items()
     return {name: _plain(value) for name, value in parameters if name.split("__")[-1] not in aside}
 

@@ -97,6 +97,10 @@ _SHARED = """n_clusters : int, default=8
         What training computes in; the half types by autocast. ``"auto"`` is bfloat16 for
         images where the hardware has it, else float32. Embeddings and predictions are always
         computed in float32 (float64 for ``"float64"``).
+    compile : bool, default=False
+        Compile the training step by ``torch.compile``, which takes a minute or some at first
+        and pays in long runs on accelerators. Where it cannot be, training goes on without it,
+        with a warning.
     callbacks : list of skorch callbacks, default=None
         Run inside training.
     deterministic : bool, default=False
@@ -157,6 +161,7 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
     warmup_epochs: float = 0
     device: Any = "auto"
     precision: str = "auto"
+    compile: bool = False
     callbacks: list[Any] | None = None
     deterministic: bool = False
     random_state: int | RandomState | None = None
@@ -183,6 +188,7 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         "warmup_epochs": [NON_NEGATIVE],
         "device": [str, torch.device],
         "precision": [StrOptions(set(PRECISIONS))],
+        "compile": ["boolean"],
         "callbacks": [list, tuple, None],
         "deterministic": ["boolean"],
         "random_state": ["random_state"],
@@ -326,6 +332,7 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
             max_epochs=self.max_epochs,
             batch_size=min(self.batch_size, max(_LEAST_BATCH, len(images) // self._least_steps)),
             device=str(images.device),
+            compile_step=bool(self.compile),
             callbacks=self._callbacks(),
         )
         return net.fit(images)

@@ -168,7 +168,7 @@ def test_figures_are_percentages(recipe):
 
 @each_recipe
 def test_what_a_recipe_sets_has_no_place_in_a_run(recipe):
-    machine = {"device", "random_state", "verbose", "callbacks", "deterministic"}
+    machine = {"device", "random_state", "verbose", "callbacks", "compile", "deterministic"}
     assert not machine & set(recipe.params)
 
 

@@ -9,6 +9,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from skdeepclust.engine.warn import warn_user
+from skdeepclust.ops.count import count_labels
 
 __all__ = [
     "CollapseWarning",
@@ -77,11 +78,12 @@ class Spread(nn.Module):
     """
 
     sums: Tensor
+    count: Tensor
 
     def __init__(self, dim: int):
         super().__init__()
         self.register_buffer("sums", torch.zeros(2, dim), persistent=False)
-        self.count = 0
+        self.register_buffer("count", torch.zeros(()), persistent=False)
 
     def update(self, z: Tensor) -> None:
         """Take in unit-norm features (B, dim)."""
@@ -91,9 +93,9 @@ class Spread(nn.Module):
 
     def value(self) -> Tensor:
         """Mean standard deviation, scalar; starts afresh."""
-        mean, square = self.sums / max(1, self.count)
+        mean, square = self.sums / self.count.clamp_min(1)
         self.sums.zero_()
-        self.count = 0
+        self.count.zero_()
         return (square - mean.square()).clamp_min(0).sqrt().mean()
 
 
@@ -112,16 +114,17 @@ class Mixing(nn.Module):
 
     counts: Tensor
     distinct: Tensor
+    batches: Tensor
 
     def __init__(self, n_clusters: int):
         super().__init__()
         self.register_buffer("counts", torch.zeros(n_clusters), persistent=False)
         self.register_buffer("distinct", torch.zeros(()), persistent=False)
-        self.batches = 0
+        self.register_buffer("batches", torch.zeros(()), persistent=False)
 
     def update(self, labels: Tensor) -> None:
         """Take in the labels (B,) of a batch."""
-        counts = torch.bincount(labels, minlength=len(self.counts))
+        counts = count_labels(labels, len(self.counts))
         self.counts += counts
         self.distinct += (counts > 0).sum()
         self.batches += 1
@@ -136,13 +139,14 @@ class Mixing(nn.Module):
             and 1 when they hold no second cluster to mix.
         """
         shares = self.counts / self.counts.sum().clamp_min(1)
-        size = self.counts.sum() / max(1, self.batches)
+        batches = self.batches.clamp_min(1)
+        size = self.counts.sum() / batches
         expected = (1 - (1 - shares) ** size).sum() - 1
-        found = self.distinct / max(1, self.batches) - 1
+        found = self.distinct / batches - 1
         mixing = torch.where((self.counts > 0).sum() > 1, found / expected, 1.0)
         self.counts.zero_()
         self.distinct.zero_()
-        self.batches = 0
+        self.batches.zero_()
         return mixing
 
 

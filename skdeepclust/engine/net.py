@@ -16,6 +16,7 @@ from skdeepclust.engine.health import Health, collapsed, feature_std
 from skdeepclust.engine.images import Batches, Images
 from skdeepclust.engine.objective import Learner, Objective, Run
 from skdeepclust.engine.optim import make_optimizer
+from skdeepclust.engine.step import Gradients
 
 __all__ = ["ObjectiveNet"]
 
@@ -33,6 +34,8 @@ class ObjectiveNet(NeuralNet):
         Trained in place.
     optimizer_name, momentum, weight_decay
         See `make_optimizer`.
+    compile_step : bool, default=False
+        See `Gradients`.
     **kwargs
         Of skorch's ``NeuralNet``: ``max_epochs``, ``lr``, ``batch_size``, ``device``,
         ``callbacks``.
@@ -56,6 +59,7 @@ class ObjectiveNet(NeuralNet):
         optimizer_name: str = "sgd",
         momentum: float = 0.9,
         weight_decay: float = 0.0,
+        compile_step: bool = False,
         **kwargs: Any,
     ):
         # Terms come weighted out of the module, so there is nothing left for a criterion.
@@ -64,7 +68,9 @@ class ObjectiveNet(NeuralNet):
         self.optimizer_name = optimizer_name
         self.momentum = momentum
         self.weight_decay = weight_decay
+        self.compile_step = compile_step
         self.run: Run | None = None
+        self._gradients: Gradients | None = None
         self.record: dict[str, Any] = {}
         self.collapsed = False
         self.interrupted = False
@@ -113,16 +119,14 @@ class ObjectiveNet(NeuralNet):
     def train_step(self, batch: dict[str, Tensor], **fit_params: Any) -> dict[str, Any]:
         """Forward, backward, optimizer step; nothing leaves the device."""
         self._set_training(True)
-        self.optimizer_.zero_grad(set_to_none=True)
-        terms = self.module_(**batch)
-        loss = torch.stack(list(terms.values())).sum()
-        if loss.requires_grad:  # a method may only watch for an epoch
-            self._descend(loss, batch)
+        assert self._gradients is not None  # set by on_train_begin
+        loss, terms = self._gradients(batch)
+        if loss.requires_grad:
+            self._descend(batch)
         detached = {name: term.detach() for name, term in terms.items()}
         return {"loss": loss.detach(), "y_pred": detached}
 
-    def _descend(self, loss: Tensor, batch: dict[str, Tensor]) -> None:
-        self.scaler.scale(loss).backward()
+    def _descend(self, batch: dict[str, Tensor]) -> None:
         if self._listeners("on_grad_computed"):
             self.scaler.unscale_(self.optimizer_)
             named = TeeGenerator(self.get_all_learnable_params())
@@ -200,6 +204,7 @@ class ObjectiveNet(NeuralNet):
         super().on_train_begin(net, X=X, y=y, **kwargs)
         self._listening: dict[str, list[Any]] = {}
         self._stopped_early = self.interrupted = False
+        self._gradients = Gradients(self.module_, self.scaler, self.compile_step)
         generator = torch.Generator(self.device).manual_seed(int(torch.randint(2**62, ())))
         n_steps = len(self.get_iterator(X, training=True))
         self.run = Run(X, self.max_epochs, n_steps, self.embed, generator)
@@ -256,7 +261,7 @@ class ObjectiveNet(NeuralNet):
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Let the objective set its centres, and let go of the training samples."""
         super().on_train_end(net, X=X, y=y, **kwargs)
-        assert self.run is not None  # set by on_train_begin
+        assert self.run is not None and self._gradients is not None  # set by on_train_begin
         with torch.no_grad():
             self.objective.on_train_end(self.run)
             z = self.run.features()
@@ -266,6 +271,8 @@ class ObjectiveNet(NeuralNet):
                 self.health.conclude(self.probabilities(z).argmax(1), std)
         self.run = None
         self._listening = {}
+        self._gradients.close()
+        self._gradients = None
 
     # -- inference --------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from skdeepclust.engine.images import Images
 from skdeepclust.engine.net import ObjectiveNet
 from skdeepclust.engine.objective import Objective, Run
 from skdeepclust.nn.heads import Encoder
+from skdeepclust.ops.count import count_labels
 from skdeepclust.ops.kmeans import kmeans
 from skdeepclust.ops.precision import full_precision
 
@@ -430,7 +431,7 @@ class SizeConstraint(nn.Module):
         Tensor of shape (B,), int64
         """
         labels = (scores + self.duals).argmax(1)
-        members = torch.bincount(labels, minlength=len(self.duals))
+        members = count_labels(labels, len(self.duals))
         shares = members.to(self.duals) / len(labels)
         self.duals += self.dual_lr * (self.min_size_ratio / len(self.duals) - shares)
         if self.min_size_ratio < 1:
@@ -497,9 +498,9 @@ class EntropyConstraint(nn.Module):
             loss = _growth(self.counts[previous] - 1)
             penalty = (growth - loss[:, None]) / self.n_samples
             penalty = penalty.scatter(1, previous[:, None], 0.0)
-            self.counts -= torch.bincount(previous, minlength=len(self.counts))
+            self.counts -= count_labels(previous, len(self.counts))
         labels = (scores - self.weight * penalty).argmax(1)
-        self.counts += torch.bincount(labels, minlength=len(self.counts))
+        self.counts += count_labels(labels, len(self.counts))
         return labels
 
 
@@ -659,7 +660,7 @@ def update_means(centers: Tensor, counts: Tensor, z: Tensor, labels: Tensor) -> 
     ----------
     Qian et al. (2022), the online update of the centres in the first stage of CoKe.
     """
-    members = torch.bincount(labels, minlength=len(centers))
+    members = count_labels(labels, len(centers))
     sums = torch.zeros_like(centers).index_add_(0, labels, z.to(centers))
     updated = F.normalize(counts[:, None] * centers + sums, dim=1)
     centers.copy_(torch.where((members > 0)[:, None], updated, centers))

@@ -1,0 +1,96 @@
+"""compile=True: one graph for each stage of a method, the same training, and a way out."""
+
+import functools
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+import skdeepclust
+from skdeepclust.datasets import make_image_blobs
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Clusters .* hold no sample"),
+    pytest.mark.filterwarnings("ignore::skdeepclust.CollapseWarning"),
+]
+
+METHODS = [getattr(skdeepclust, name) for name in skdeepclust.METHODS]
+# The stages of a short training: SeCu's first epoch, ProPos' scattering, CDC's early heads.
+STAGES = {
+    "ProPosClustering": {"scattering_warmup": 2},
+    "SeCuClustering": {"heads": (3, 6)},
+    "CDCClustering": {"early_heads": (6,)},
+}
+
+
+def fit(method, **params):
+    X, _ = make_image_blobs(48, random_state=0)
+    params = STAGES.get(method.__name__, {}) | params
+    given = {"max_epochs": 4, "batch_size": 24, "random_state": 0, "precision": "float32"}
+    return method(3, **given | params).fit(X)
+
+
+@pytest.fixture
+def traced(monkeypatch):
+    """The compiler's front end alone: its graphs run as they were written."""
+    torch._dynamo.reset()
+    counters.clear()
+    compile_ = functools.partial(torch.compile, backend="eager")
+    monkeypatch.setattr(torch, "compile", compile_)
+    yield counters
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_step_is_one_graph_and_trains_alike(method, traced):
+    plain = fit(method)
+    assert not traced["stats"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        compiled = fit(method, compile=True)
+    assert not traced["graph_break"]
+    assert 1 <= traced["stats"]["unique_graphs"] <= 4
+    for row, other in zip(plain.history_, compiled.history_, strict=True):
+        assert row["loss"] == pytest.approx(other["loss"], rel=1e-5)
+    np.testing.assert_array_equal(plain.labels_, compiled.labels_)
+    assert compiled.net_.objective._compiled_call_impl is None
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_does_not_compile_trains_all_the_same(method, monkeypatch):
+    def compile_(function, **options):
+        def fails(*args, **kwargs):
+            raise RuntimeError("no compiler here\nand more")
+
+        return fails
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    with pytest.warns(UserWarning, match="has no effect.*no compiler here$") as caught:
+        model = fit(method, compile=True)
+    assert len([w for w in caught if "compile" in str(w.message)]) == 1
+    assert model.n_iter_ == 4 and all(np.isfinite(row["loss"]) for row in model.history_)
+
+
+def test_an_error_of_the_users_is_told_as_it_is(traced):
+    def explode(x):
+        raise RuntimeError("mine")
+
+    with (
+        pytest.warns(UserWarning, match="has no effect"),
+        pytest.raises(RuntimeError, match="mine"),
+    ):
+        fit(METHODS[0], compile=True, augment=explode)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_compiled_code_trains_alike(method):
+    torch._dynamo.reset()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "compile=True")
+        compiled = fit(method, compile=True)
+    torch._dynamo.reset()
+    for row, other in zip(fit(method).history_, compiled.history_, strict=True):
+        assert row["loss"] == pytest.approx(other["loss"], rel=1e-3)
