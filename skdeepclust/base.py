@@ -98,9 +98,9 @@ _SHARED = """n_clusters : int, default=8
         images where the hardware has it, else float32. Embeddings and predictions are always
         computed in float32 (float64 for ``"float64"``).
     compile : bool, default=False
-        Compile the training step by ``torch.compile``, which takes a minute or some at first
-        and pays in long runs on accelerators. Where it cannot be, training goes on without it,
-        with a warning.
+        Compile the training step by ``torch.compile``, which takes a minute or some at first:
+        for long runs on accelerators, on a CPU it saves nothing. Where it cannot be, training
+        goes on without it, with a warning.
     callbacks : list of skorch callbacks, default=None
         Run inside training.
     deterministic : bool, default=False

@@ -1,12 +1,16 @@
 """The asv suite imports and sets up; asv itself measures."""
 
 import importlib
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
 FOLDER = Path(__file__).parents[1] / "asv_bench"
+FAKE = {"commit": "0" * 40, "cpu": "CPU"} | dict.fromkeys(
+    ("torch", "torchvision", "scikit-learn", "faiss-cpu", "kornia", "lightly", "clustpy"), "1"
+)
 MODULES = sorted(p.stem for p in (FOLDER / "benchmarks").glob("[a-z]*.py") if p.stem != "common")
 
 
@@ -34,3 +38,69 @@ def test_benchmarks_set_up(name, suite):
         assert any(n.startswith(("time_", "track_", "peakmem_")) for n in dir(benchmark))
         if hasattr(benchmark, "setup") and not hasattr(benchmark, "setup_cache"):
             benchmark().setup(*first_parameters(benchmark))
+
+
+def test_profiles_have_the_same_sizes_to_choose(suite, monkeypatch):
+    common = suite("common")
+    fast, full = common.CONFIG["profiles"].values()
+    assert common.PROFILE == fast and fast.keys() == full.keys()
+    monkeypatch.setenv("SKDEEPCLUST_BENCH_PROFILE", "full")
+    assert importlib.reload(common).PROFILE == full
+    monkeypatch.delenv("SKDEEPCLUST_BENCH_PROFILE")
+    importlib.reload(common)
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """A script beside the suite, as a module."""
+    monkeypatch.syspath_prepend(FOLDER)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")  # side_by_side sets them
+    return importlib.import_module
+
+
+def test_the_gpu_script_measures_and_writes_each_row(script, tmp_path, monkeypatch):
+    gpu = script("gpu")
+    out = tmp_path / "gpu.json"
+    args = gpu.parse(["--device", "cpu", "--quick", "--out", str(out), "--commit", "abc"])
+    plan = list(gpu.plan(args))
+    kinds = [kind for kind, _, _ in plan]
+    assert kinds.count("training") == 8 and {"k-means", "augmentation"} <= set(kinds)
+    monkeypatch.setattr(gpu, "plan", lambda args: [plan[0], plan[8], plan[9]])
+    gpu.measure(args)
+    found = json.loads(out.read_text())
+    assert found["commit"] == "abc" and found["device"] == "cpu"
+    training, lloyd, views = found["rows"]
+    assert training["views_per_second"] > 0 and not training["compiled"]
+    assert lloyd["lloyd_ms"] > 0 and lloyd["seeding_ms"] > 0 and views["views_per_second"] > 0
+
+
+def test_a_failed_row_costs_the_others_nothing(script):
+    gpu = script("gpu")
+    row = gpu.attempt(lambda args: 1 / 0, None, {})
+    assert row == {"error": "ZeroDivisionError: division by zero"}
+
+
+def test_the_roofline_of_the_gpu_script(script):
+    gpu = script("gpu")
+    assert gpu.roofline("IDFDClustering", "resnet18", 32) == 8.3
+    assert gpu.roofline("ProPosClustering", "resnet18", 32) == pytest.approx(11.1)
+    assert gpu.roofline("IDFDClustering", "resnet18", 96) == pytest.approx(74.7)
+    assert gpu.roofline("IDFDClustering", "convnet", 32) == 0
+
+
+def test_a_pair_takes_turns_and_says_the_ratio(script):
+    side_by_side = script("side_by_side")
+    calls = []
+
+    def timed(name, *seconds):
+        answers = iter([0.0, *seconds])  # the first call does not count
+        return lambda: calls.append(name) or next(answers)
+
+    ours, peer = timed("a", 2.0, 1.0, 3.0), timed("b", 8.0, 4.0, 6.0)
+    rows = side_by_side.pair("what", "images/s", ours, {"peer": peer}, work=100, repeats=3)
+    assert calls == ["a", "b"] * 4
+    assert [row["value"] for row in rows] == [50, pytest.approx(100 / 6)]
+    assert [row["ratio"] for row in rows] == [None, 3]
+    text = side_by_side.render({"training": {"environment": FAKE, "rows": rows}})
+    assert "| what | peer | 16.67 images/s | 3.00 |" in text and "CPU, one thread" in text

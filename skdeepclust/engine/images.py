@@ -47,12 +47,12 @@ class Images(Dataset):
         return len(self.host)
 
     def __getitem__(self, index: int) -> Tensor:
-        return self.take(torch.tensor([index]))[0]
+        return self.take(torch.tensor([index], device=self.device))[0]
 
     def take(self, index: Tensor) -> Tensor:
-        """Samples at `index` (B,), a CPU tensor, on the device."""
+        """Samples at `index` (B,), a tensor on the device, on the device."""
         if self._resident is not None:
-            return self._resident[index.to(self.device)]
+            return self._resident[index]
         return self._to_device(self.host[index.numpy()])
 
     def _to_device(self, array: np.ndarray) -> Tensor:
@@ -68,7 +68,8 @@ class Images(Dataset):
         sample bitwise the same result, whatever company it came in.
         """
         for start in range(0, len(self), size):
-            index = torch.arange(start, start + size).clamp_max_(len(self) - 1)
+            index = torch.arange(start, start + size, device=self.device)
+            index = index.clamp_max_(len(self) - 1)
             yield self.take(index), min(size, len(self) - start)
 
 
@@ -155,9 +156,10 @@ class Batches:
         if self.drop_last and len(order) >= self.batch_size:
             order = order[: len(self) * self.batch_size]
         bounds = [*range(0, len(self) * self.batch_size, self.batch_size), len(order)]
+        order = order.to(self.images.device)  # once an epoch: each batch would wait for it
         for start, stop in itertools.pairwise(bounds):
             index = order[start:stop]
-            yield {"x": self.images.take(index), "index": index.to(self.images.device)}
+            yield {"x": self.images.take(index), "index": index}
 
     def _order(self) -> Tensor:
         n = len(self.images)

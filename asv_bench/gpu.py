@@ -1,0 +1,193 @@
+"""Throughput on a GPU: training steps, k-means and augmentation, as JSON.
+
+    python asv_bench/gpu.py --out gpu.json --commit $(git rev-parse HEAD)
+
+Takes at most 8 minutes on one GPU and needs no data. The package need not be installed: it is
+imported from this tree. Every row is written as it ends, so that an interrupted call keeps what
+it measured.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE)]
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from window import Window, watch  # noqa: E402
+
+import skdeepclust  # noqa: E402
+from skdeepclust.augment import PRESETS  # noqa: E402
+from skdeepclust.ops.kmeans import kmeans  # noqa: E402
+
+# Microseconds of one view, forward and backward, and of one view forward only, that an H200 needs
+# when computing and moving memory do not overlap: 790 TFLOP/s in bfloat16 and 4.3 TB/s, the
+# outputs of all convolutions moved 14.5 and 5 times.
+ROOFLINE = {("resnet18", 32): (8.3, 2.8), ("resnet34", 32): (15.7, 5.3)}
+ROOFLINE["resnet18", 96] = tuple(9 * us for us in ROOFLINE["resnet18", 32])
+KMEANS = ((60_000, 256, 10), (60_000, 512, 200), (200_000, 128, 1000))
+LIMIT = 480  # seconds
+
+# -- training -----------------------------------------------------------------------------
+
+
+# Epochs that are over before the loss is the whole one.
+WHOLE_LOSS = {
+    "ProPosClustering": {"scattering_warmup": 0},
+    "CDCClustering": {"early_heads": ()},
+}
+
+
+def train(args, method, backbone, side, batch_size, compiled):
+    """Views per second of the steps of one method, its first epoch left out."""
+    n = args.images if side == args.side else args.images // 5
+    images = np.random.default_rng(0).integers(0, 256, (n, 3, side, side), dtype=np.uint8)
+    model = getattr(skdeepclust, method)(
+        10,
+        backbone=backbone,
+        batch_size=batch_size,
+        device=args.device,
+        compile=compiled,
+        random_state=0,
+        **WHOLE_LOSS.get(method, {}),
+    )
+    model._least_steps = 1  # batches of the size that is asked for
+    window = Window(-(-n // batch_size) + args.warm, args.steps, args.clock)
+    watch(model, images, window)
+    speed = window.views / window.seconds
+    row = {"views_per_second": round(speed), "seconds": round(window.seconds, 3)}
+    if floor := roofline(method, backbone, side):
+        row["share_of_h200_roofline"] = round(speed * floor * 1e-6, 3)
+    return row
+
+
+def roofline(method, backbone, side):
+    """Microseconds of a view; ProPos' target network sees every view, too."""
+    both, forward = ROOFLINE.get((backbone, side), (0, 0))
+    return both + forward if method == "ProPosClustering" else both
+
+
+def training_rows(args):
+    """Arguments of `train`, the most telling first."""
+    methods = list(skdeepclust.METHODS)
+    plan = [
+        (method, args.backbone, args.side, batch_size, compiled)
+        for batch_size in args.batch_sizes
+        for compiled in (False, True)
+        for method in methods
+    ]
+    others = () if args.quick else (("resnet34", 32), ("resnet18", 96))
+    return plan + [(methods[0], *other, args.batch_sizes[-1], False) for other in others]
+
+
+# -- k-means and augmentation -------------------------------------------------------------
+
+
+def cluster(args, rows, dim, k):
+    """25 iterations from given centres, and the seeding of one run."""
+    generator = torch.Generator(args.device).manual_seed(0)
+    x = torch.randn(rows, dim, device=args.device, generator=generator)
+    seconds = {}
+    for name, how in (
+        ("lloyd", {"init": x[:k].clone(), "max_iter": 25, "tol": 0}),
+        ("seeding", {"max_iter": 0, "generator": generator}),
+    ):
+        seconds[name] = best(args, lambda how=how: kmeans(x, k, **how))
+    return {f"{name}_ms": round(1e3 * value, 3) for name, value in seconds.items()}
+
+
+def augment(args, preset, batch_size=512):
+    """Views per second of one preset, from float images on the device."""
+    shape = (1 if preset == "grayscale" else 3, args.side, args.side)
+    x = torch.rand(batch_size, *shape, device=args.device)
+    made = PRESETS[preset](shape)
+    views = made if isinstance(made, tuple) else (made,)
+    seconds = best(args, lambda: [view(x) for view in views])
+    return {"views_per_second": round(batch_size * len(views) / seconds)}
+
+
+def best(args, function, repeats=5):
+    """Least seconds of several calls, after one that does not count."""
+    function()
+    found = []
+    for _ in range(repeats):
+        start = args.clock()
+        function()
+        found.append(args.clock() - start)
+    return min(found)
+
+
+# -- the command line ---------------------------------------------------------------------
+
+
+def plan(args):
+    """Name, arguments and function of every row."""
+    shapes = [(2_000, 16, 10)] if args.quick else KMEANS
+    for arguments in training_rows(args):
+        names = ("method", "backbone", "side", "batch_size", "compiled")
+        yield "training", dict(zip(names, arguments, strict=True)), train
+    for shape in shapes:
+        yield "k-means", dict(zip(("rows", "dim", "k"), shape, strict=True)), cluster
+    for preset in PRESETS:
+        if preset != "vectors":
+            yield "augmentation", {"preset": preset}, augment
+
+
+def measure(args):
+    start, rows = time.perf_counter(), []
+    for kind, given, function in plan(args):
+        if time.perf_counter() - start > LIMIT:
+            row = {"error": f"not begun within {LIMIT} s"}
+        else:
+            row = attempt(function, args, given)
+        rows.append({"kind": kind, **given, **row})
+        print(json.dumps(rows[-1]), flush=True)
+        args.out.write_text(json.dumps({**environment(args), "rows": rows}, indent=1) + "\n")
+
+
+def attempt(function, args, given):
+    """A row, or why there is none: one failure must not cost the others their time."""
+    try:
+        return function(args, **given)
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+def environment(args):
+    cuda = args.device.startswith("cuda")
+    return {
+        "commit": args.commit,
+        "skdeepclust": skdeepclust.__version__,
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda if cuda else None,
+        "device": torch.cuda.get_device_name() if cuda else "cpu",
+    }
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="JSON file")
+    parser.add_argument("--commit", help="of the tree, where there is no git to ask")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run at all?")
+    args = parser.parse_args(argv)
+    args.batch_sizes, args.backbone, args.side = (128, 512), "resnet18", 32
+    args.images, args.warm, args.steps = 50_000, 20, 60
+    if args.quick:
+        args.batch_sizes, args.backbone, args.side = (8,), "convnet", 8
+        args.images, args.warm, args.steps = 32, 1, 2
+    args.clock = after_cuda if args.device.startswith("cuda") else time.perf_counter
+    return args
+
+
+def after_cuda():
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+if __name__ == "__main__":
+    measure(parse(sys.argv[1:]))
