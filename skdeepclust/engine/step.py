@@ -25,6 +25,7 @@ class Gradients:
 
     def __init__(self, learner: Learner, scaler: torch.amp.GradScaler, compiled: bool):
         self.learner = learner
+        self.parameters = list(learner.parameters())  # to walk the modules takes its time
         self.scaler = scaler
         self.compiled = compiled
         if compiled:
@@ -61,7 +62,8 @@ class Gradients:
         self.learner.objective._compiled_call_impl = None
 
     def _differentiate(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        self.learner.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
         terms = self.learner(**batch)
         loss = torch.stack(list(terms.values())).sum()
         if loss.requires_grad:  # a method may only watch for an epoch

@@ -364,6 +364,7 @@ class SelfLabelling(Objective):
     def _encode(self, x: Tensor) -> Tensor:
         return _encode(self.encoder, x, self.prototypes.dtype)
 
+    @full_precision
     def _logits(self, z: Tensor) -> Tensor:
         return z @ F.normalize(self.prototypes, dim=1).T / self.hp.temperature
 

@@ -1127,6 +1127,15 @@ def test_self_labelling_learns_on_from_encoder_and_centres():
     }
 
 
+def test_self_labels_are_certain_in_full_precision():
+    """Half of it would move the logits, divided by 0.05, by the width of the threshold."""
+    stage = SelfLabelling(trained())
+    z = F.normalize(normal(50, stage.prototypes.shape[1]).float(), dim=1)
+    exact = stage._logits(z)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(stage._logits(z), exact)
+
+
 def test_self_labelling_teaches_the_augmented_view_what_the_plain_one_shows():
     net = trained(hidden_dim=None)
     net.on_train_end(None)
