@@ -1,6 +1,7 @@
 """The asv suite imports and sets up; asv itself measures."""
 
 import importlib
+import inspect
 import json
 from pathlib import Path
 
@@ -48,6 +49,12 @@ def test_profiles_have_the_same_sizes_to_choose(suite, monkeypatch):
     assert importlib.reload(common).PROFILE == full
     monkeypatch.delenv("SKDEEPCLUST_BENCH_PROFILE")
     importlib.reload(common)
+
+
+def test_what_benchmarks_share_is_none_itself(suite):
+    shared = [c for c in vars(suite("common")).values() if isinstance(c, type)]
+    bases = [c for c in shared if c.__module__ == "benchmarks.common"]
+    assert len(bases) == 4 and all(map(inspect.isabstract, bases))
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ class Estimator(ABC):
         self.model.fit(self.X)
 
 
-class Fitted:
+class Fitted(ABC):
     """What a fitted estimator of each method does with so many images."""
 
     params = (METHODS, tuple(PROFILE["predicted"]))
@@ -84,8 +84,12 @@ class Fitted:
         X = random_images(256)
         return {name: estimator(name, max_epochs=1).fit(X) for name in METHODS}
 
+    @abstractmethod
+    def images(self, n_images):
+        """Images to look at."""
+
     def setup(self, models, method, n_images):
-        self.X = random_images(n_images)
+        self.X = self.images(n_images)
 
 
 class Predictor(Fitted):

@@ -21,6 +21,9 @@ class FitColour(common.Estimator):
 class Inference(common.Predictor, common.Transformer):
     """Prediction and embedding; beside the images, memory must not grow with their number."""
 
+    def images(self, n_images):
+        return common.random_images(n_images)
+
 
 class ShortTraining:
     """Digits after a few epochs: a fall of the accuracy tells of a broken method."""

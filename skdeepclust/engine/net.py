@@ -70,7 +70,6 @@ class ObjectiveNet(NeuralNet):
         self.weight_decay = weight_decay
         self.compile_step = compile_step
         self.run: Run | None = None
-        self._gradients: Gradients | None = None
         self.record: dict[str, Any] = {}
         self.collapsed = False
         self.interrupted = False
@@ -119,7 +118,6 @@ class ObjectiveNet(NeuralNet):
     def train_step(self, batch: dict[str, Tensor], **fit_params: Any) -> dict[str, Any]:
         """Forward, backward, optimizer step; nothing leaves the device."""
         self._set_training(True)
-        assert self._gradients is not None  # set by on_train_begin
         loss, terms = self._gradients(batch)
         if loss.requires_grad:
             self._descend(batch)
@@ -261,7 +259,7 @@ class ObjectiveNet(NeuralNet):
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Let the objective set its centres, and let go of the training samples."""
         super().on_train_end(net, X=X, y=y, **kwargs)
-        assert self.run is not None and self._gradients is not None  # set by on_train_begin
+        assert self.run is not None  # set by on_train_begin
         with torch.no_grad():
             self.objective.on_train_end(self.run)
             z = self.run.features()
@@ -272,7 +270,7 @@ class ObjectiveNet(NeuralNet):
         self.run = None
         self._listening = {}
         self._gradients.close()
-        self._gradients = None
+        del self._gradients
 
     # -- inference --------------------------------------------------------------------
 

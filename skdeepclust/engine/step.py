@@ -1,5 +1,7 @@
 """Loss and gradients of a batch: compiled where asked for, in words where it does not fit."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -7,6 +9,8 @@ from skdeepclust.engine.objective import Learner
 from skdeepclust.engine.warn import warn_user
 
 __all__ = ["Gradients"]
+
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
 
 class Gradients:
@@ -29,9 +33,11 @@ class Gradients:
         self.scaler = scaler
         self.compiled = compiled
         if compiled:
-            # The batches of a run have two sizes at most; stages of a method are graphs of
-            # their own.
-            learner.objective.compile(dynamic=False)
+            try:
+                # A run has batches of two sizes at most; each stage of a method is a graph.
+                learner.objective.compile(dynamic=False)
+            except Exception as error:
+                self._give_up(error)
 
     def __call__(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss and its terms; gradients are in place if the loss has any.
@@ -46,20 +52,29 @@ class Gradients:
             return self._differentiate(batch)
         except Exception as error:
             if _is_out_of_memory(error):
-                raise MemoryError(self._advice(batch)) from error
-            if not self.compiled:
+                go_on = self._refuse
+            elif self.compiled and _is_of_the_compiler(error):
+                self._give_up(error)
+                go_on = self._differentiate
+            else:
                 raise
-            # What does not compile may be the machine's fault, or that of a user's backbone.
-            reason = (str(error).strip() or repr(error)).splitlines()[0]
-            message = f"compile=True has no effect, the step does not compile: {reason}"
-            warn_user(message, UserWarning)
-        self.close()
-        return self._differentiate(batch)
+        # Only here, where the error does not hold on to the tensors of the batch any more.
+        return go_on(batch)
 
     def close(self) -> None:
         """Let go of the compiled code."""
-        self.compiled = False
-        self.learner.objective._compiled_call_impl = None
+        if self.compiled:
+            self.compiled = False
+            self.learner.objective._compiled_call_impl = None
+            # The compiler keeps no more than a few versions of a function in a process.
+            forward = type(self.learner.objective).forward
+            torch._C._dynamo.eval_frame.reset_code(forward.__code__)
+
+    def _give_up(self, error: Exception) -> None:
+        self.close()
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        message = f"compile=True has no effect, the step does not compile: {reason}"
+        warn_user(message, UserWarning)
 
     def _differentiate(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         for parameter in self.parameters:
@@ -70,7 +85,7 @@ class Gradients:
             self.scaler.scale(loss).backward()
         return loss, terms
 
-    def _advice(self, batch: dict[str, Tensor]) -> str:
+    def _refuse(self, batch: dict[str, Tensor]) -> Any:
         """Find a batch that fits, now that this training is over."""
         self.close()
         size, device = len(batch["index"]), batch["x"].device
@@ -79,8 +94,8 @@ class Gradients:
             smaller //= 2
         start = f"A batch of {size} samples does not fit the memory of {device}"
         if smaller < 2:
-            return f"{start}, nor does one of 2: take smaller images or a smaller backbone"
-        return f"{start}; one of {smaller} does: take batch_size={smaller}"
+            raise MemoryError(f"{start}, nor does one of 2: take smaller images or a smaller net")
+        raise MemoryError(f"{start}; one of {smaller} does: take batch_size={smaller}")
 
     def _fits(self, batch: dict[str, Tensor], size: int) -> bool:
         try:
@@ -93,5 +108,11 @@ class Gradients:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    on_cpu = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or on_cpu
+    # Only CUDA has a type of its own for it.
+    told = isinstance(error, RuntimeError) and any(t in str(error) for t in _OUT_OF_MEMORY)
+    return told or isinstance(error, torch.OutOfMemoryError | MemoryError)
+
+
+def _is_of_the_compiler(error: Exception) -> bool:
+    # Loaded by now: nothing else compiles.
+    return isinstance(error, torch._dynamo.exc.TorchDynamoException)

@@ -14,9 +14,9 @@ __all__ = ["kmeans"]
 # Elements of the largest temporary (samples x runs x clusters): 32 MiB in float32; and of that
 # of an assignment on a CPU, which should stay in its cache.
 _BUDGET, _IN_CACHE = 1 << 23, 1 << 19
-# Multiplications of an assignment from which on a half-precision one pays, the rounds that are
-# left for full precision, and the shift, in variances, at which it takes over.
-_LARGE, _FINAL_ROUNDS, _ROUGH_TOL = 1 << 29, 1, 1e-3
+# Multiplications of an assignment from which on a half-precision one pays, the most rounds of
+# that kind, and the shift, in variances, at which full precision takes over.
+_LARGE, _ROUGH_ROUNDS, _ROUGH_TOL = 1 << 29, 24, 1e-3
 # Rows that seeds are drawn from: so many, or more where there are many clusters.
 _SEED_ROWS, _SEED_ROWS_PER_CLUSTER = 1 << 14, 50
 # Elements of x from which on sums over its rows are faster cluster by cluster than row by row.
@@ -83,8 +83,9 @@ def kmeans(
     A cluster that loses its last member is moved to the row farthest from its own
     centre, so clusters stay empty only where `x` has fewer than K distinct rows.
     The distances, n x K for each run, are never held whole. Large problems on hardware that
-    multiplies bfloat16 fast are iterated with bfloat16 distances, and float32 means, until
-    little moves; the last round and always the labels and the inertia are of full precision.
+    multiplies bfloat16 fast begin with up to 24 rounds of bfloat16 distances and float32 means,
+    as long as the centres move less and less; the last round and always the labels and the
+    inertia are of full precision.
 
     References
     ----------
@@ -199,10 +200,11 @@ def _lloyd(
     parts = [(part - mean).square().sum() for part in x.split(_rows_at_once(x, x.shape[1]))]
     variance = torch.stack(parts).sum() / x.numel()
     if x.dtype == torch.float32 and len(x) * centers[..., 0].numel() * x.shape[1] >= _LARGE:
-        if fast_bfloat16(x.device) and max_iter > _FINAL_ROUNDS:
-            rough = (x - mean).bfloat16(), mean
+        rounds = min(max_iter - 1, _ROUGH_ROUNDS)
+        if fast_bfloat16(x.device) and rounds > 0:
+            parts = [(part - mean).bfloat16() for part in x.split(_rows_at_once(x, x.shape[1]))]
+            rough = torch.cat(parts), mean
             threshold = max(tol, _ROUGH_TOL) * variance
-            rounds = max_iter - _FINAL_ROUNDS
             centers, _, _, done = _iterate(x, centers, spherical, rounds, threshold, rough)
             max_iter -= done
     centers, labels, distance, _ = _iterate(x, centers, spherical, max_iter, tol * variance)
@@ -220,18 +222,24 @@ def _iterate(
     """Centres, labels, squared distances and the number of rounds.
 
     `rough` holds x less its mean in half precision, which assigns in place of x, and the mean.
+    Its rounds end when the centres of a run move more than before: what is left is then noise,
+    or not for half precision to tell. Empty clusters wait for full precision.
     """
     square = torch.linalg.vector_norm(x if rough is None else rough[0], dim=1, dtype=x.dtype)
     square = square.square_()[:, None]
     labels, distance = _assign(x, centers, square, rough)
-    rounds = 0
+    rounds, least = 0, centers.new_full((len(centers),), math.inf)
     while rounds < max_iter:
         rounds += 1
-        updated = _refill(x, _means(x, labels, centers, spherical), labels, distance)
+        updated = _means(x, labels, centers, spherical)
+        if rough is None:
+            updated = _refill(x, updated, labels, distance)
         shift = (updated - centers).square().sum((1, 2))
         centers, previous = updated, labels
         labels, distance = _assign(x, centers, square, rough)
         settled = (shift <= threshold) | (labels == previous).all(0)
+        if rough is not None:
+            settled, least = settled | (shift > least), torch.minimum(shift, least)
         if bool(settled.all()):
             break
     return centers, labels, distance, rounds

@@ -64,7 +64,19 @@ def sinkhorn(scores: Tensor, epsilon: float = 0.05, n_iterations: int = 10) -> T
 @torch.no_grad()
 @full_precision
 def balance(scores: Tensor, epsilon: float, n_iterations: int) -> Tensor:
-    """`sinkhorn` without a look at its arguments, so that it never waits for the device."""
+    """`sinkhorn` without a look at its arguments, so that it never waits for the device.
+
+    Parameters
+    ----------
+    scores : Tensor of shape (B, K)
+    epsilon : float
+    n_iterations : int
+        As for `sinkhorn`.
+
+    Returns
+    -------
+    Tensor of shape (B, K)
+    """
     log_q = scores / epsilon
     log_mass = math.log(len(scores) / scores.shape[1])
     for _ in range(n_iterations):

@@ -78,12 +78,14 @@ _IMAGENET1K = (
     | cite("official code: the first head, as trained", evaluation="head")
 )
 
-_COKE_CODE = "CoKe's code, main_two_view.py"
+_COKE_CODE = "CoKe's code, main_double_view.py"
 _COKE = (
-    recite(_IMAGENET1K, f"{_COKE_CODE}, as SeCu after it")
+    recite(_IMAGENET1K, f"{_COKE_CODE}, whose settings SeCu took over")
     | cite(f"{_COKE_CODE}: the first of its heads", n_clusters=3000)
-    | cite(_COKE_CODE, heads=(3000, 4000, 5000), center_temperature=0.05)
-    | cite("CoKe's code, coke/builder_two_view.py: running means", centers="mean", center_lr=0)
+    | cite(_COKE_CODE, heads=(3000, 4000, 5000))
+    | cite("CoKe's code, coke/builder_double_view.py: running means", centers="mean")
+    | cite("CoKe's code, which has no such thing", center_lr=0, center_temperature=0.05)
+    | cite("CoKe's code, which has no such thing", evaluation="head", self_label_epochs=0)
 )
 
 _NOT_EXPRESSED = (
@@ -92,12 +94,11 @@ _NOT_EXPRESSED = (
     "The official standardisation constants; ours are the mean and standard deviation of the "
     "training images.",
 )
+_PROJECTOR = "A projector of three layers that ends in batch norm; ours has two layers."
 _NOT_EXPRESSED_AT_224 = (
     *_NOT_EXPRESSED,
-    "A projector of three layers that ends in batch norm; ours has two layers (official code, "
-    "secu/builder_imagenet.py).",
-    "A predictor 128-2048-128, whose outputs take part in assignment and both losses (official "
-    "code, secu/builder_imagenet.py).",
+    _PROJECTOR,
+    "A predictor 128-2048-128, whose outputs take part in assignment and both losses.",
     "The trust ratio of LARS by head; ours is one for the centres of all heads.",
     "At evaluation images are resized to 256 px, of which the central 224 are taken; the estimator "
     "takes images of 224 px as they are.",
@@ -236,7 +237,11 @@ RECIPES = (
             "A rate of the centres that rises from 0 to `center_lr` by half a cosine; ours is "
             f"constant ({_IMAGENET1K_CODE}).",
         ),
-        notes=(_SCORED, "The builder's default entropy weight is 90,000."),
+        notes=(
+            _SCORED,
+            "The builder's default entropy weight is 90,000.",
+            "`min_size_ratio` and `dual_lr` have no effect beside this constraint.",
+        ),
     ),
     Recipe(
         _METHOD,
@@ -246,11 +251,15 @@ RECIPES = (
         scored=None,
         settings=_COKE,
         references=_REFERENCES,
-        not_expressed=_NOT_EXPRESSED_AT_224,
+        not_expressed=(
+            *_NOT_EXPRESSED,
+            _PROJECTOR,
+            "A predictor 128-2048-128, whose outputs the loss is averaged over, too.",
+        ),
         notes=(
             "CoKe, with two views: learning of a representation with more clusters than classes. "
             "Its figures are of a linear classifier, 74.9 % of the test split.",
-            "`center_lr` has no effect: the centres are means.",
+            "`center_lr` and `center_temperature` have no effect: the centres are means.",
         ),
     ),
 )

@@ -58,14 +58,20 @@ def test_the_step_is_one_graph_and_trains_alike(method, traced):
     assert compiled.net_.objective._compiled_call_impl is None
 
 
+def at_once(function, **options):
+    raise RuntimeError("no compiler here\nand more")
+
+
+def at_the_call(function, **options):
+    def fails(*args, **kwargs):
+        raise torch._dynamo.exc.TorchDynamoException("no compiler here\nand more")
+
+    return fails
+
+
+@pytest.mark.parametrize("compile_", [at_once, at_the_call])
 @pytest.mark.parametrize("method", METHODS)
-def test_what_does_not_compile_trains_all_the_same(method, monkeypatch):
-    def compile_(function, **options):
-        def fails(*args, **kwargs):
-            raise RuntimeError("no compiler here\nand more")
-
-        return fails
-
+def test_what_does_not_compile_trains_all_the_same(method, compile_, monkeypatch):
     monkeypatch.setattr(torch, "compile", compile_)
     with pytest.warns(UserWarning, match="has no effect.*no compiler here$") as caught:
         model = fit(method, compile=True)
@@ -75,13 +81,17 @@ def test_what_does_not_compile_trains_all_the_same(method, monkeypatch):
 
 def test_an_error_of_the_users_is_told_as_it_is(traced):
     def explode(x):
-        raise RuntimeError("mine")
+        raise KeyError("mine")
 
-    with (
-        pytest.warns(UserWarning, match="has no effect"),
-        pytest.raises(RuntimeError, match="mine"),
-    ):
+    with warnings.catch_warnings(), pytest.raises(KeyError, match="mine"):
+        warnings.simplefilter("error", UserWarning)
         fit(METHODS[0], compile=True, augment=explode)
+
+
+def test_every_fit_of_a_process_is_compiled(traced):
+    for fits in range(1, 11):  # the compiler keeps eight versions of a function
+        fit(METHODS[0], compile=True, max_epochs=1, temperature=float(fits))
+        assert traced["stats"]["unique_graphs"] == fits
 
 
 @pytest.mark.slow

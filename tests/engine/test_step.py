@@ -1,22 +1,41 @@
 """Batches that do not fit the memory."""
 
+import weakref
+
 import pytest
 import torch
+from torch import nn
 
 from skdeepclust import CDCClustering
 from skdeepclust.datasets import make_image_blobs
 
 
+class Memory(nn.Module):
+    """A backbone on a device that has room for the features of so many samples."""
+
+    num_features = 4
+
+    def __init__(self, error, limit):
+        super().__init__()
+        self.error, self.limit, self.layer = error, limit, nn.LazyLinear(4)
+        self.held = weakref.WeakSet()
+
+    def __deepcopy__(self, memo):
+        return Memory(self.error, self.limit)
+
+    def forward(self, x):
+        z = self.layer(x.flatten(1))
+        if self.training:
+            self.held.add(z)
+            if sum(len(held) for held in self.held) > self.limit:
+                raise type(self.error)(*self.error.args)  # one holds on to what it has seen
+        return z
+
+
 def fit(error, limit):
-    """Train with an augmentation that has room for so many samples."""
-
-    def augment(x):
-        if len(x) > limit:
-            raise error
-        return x
-
     X, _ = make_image_blobs(200, random_state=0)
-    return CDCClustering(3, max_epochs=1, augment=augment, random_state=0).fit(X)
+    memory = Memory(error, 2 * limit)  # of two views
+    return CDCClustering(3, max_epochs=1, backbone=memory, random_state=0).fit(X)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +43,7 @@ def fit(error, limit):
     [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
         MemoryError(),
     ],
     ids=lambda error: type(error).__name__,

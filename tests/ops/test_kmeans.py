@@ -212,8 +212,30 @@ def test_half_precision_rounds_end_in_full_precision(monkeypatch, metric):
     assert halves and float(inertia) == pytest.approx(float(exact[2]), rel=0.02)
     rows = F.normalize(x, dim=1) if metric == "cosine" else x
     assert torch.equal(labels, torch.cdist(rows, centers).argmin(1))
-    again = kmeans(x, 12, metric=metric, init=centers, max_iter=50)
-    assert torch.equal(again[1], labels)  # nothing is left to improve
+    monkeypatch.undo()
+    more = kmeans(x, 12, metric=metric, init=centers)
+    assert float(more[2]) == pytest.approx(float(inertia), rel=1e-3)  # hardly anything is left
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.05, 0.3])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_half_precision_is_not_lost_in_tight_clusters(monkeypatch, metric, noise):
+    """More clusters than groups: what parts a group is below half precision."""
+    x, _ = planted(k=5, per_cluster=200, noise=noise, dtype=torch.float32)
+    exact = kmeans(x, 20, metric=metric, n_init=3, generator=seeded())
+    monkeypatch.setattr(module, "_LARGE", 0)
+    monkeypatch.setattr(module, "fast_bfloat16", lambda device: True)
+    rounds, iterate = [], module._iterate
+
+    def spy(*args):
+        found = iterate(*args)
+        rounds.append(found[3])
+        return found
+
+    monkeypatch.setattr(module, "_iterate", spy)
+    rough = kmeans(x, 20, metric=metric, n_init=3, generator=seeded())
+    assert float(rough[2]) <= 1.03 * float(exact[2])
+    assert rounds[0] <= 24 and sum(rounds) < 100
 
 
 def test_half_precision_leaves_one_round_of_full_precision(monkeypatch):
