@@ -101,6 +101,9 @@ class ProPosClustering(DeepClusterer):
     predictor_lr_scale: float = 10
     resample: bool = False
 
+    # The target follows by steps: small data sets need many in each epoch.
+    _least_steps: ClassVar[int] = 78
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **DeepClusterer._parameter_constraints,
         "hidden_dim": [COUNT],
