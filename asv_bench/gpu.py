@@ -55,7 +55,6 @@ def train(args, method, backbone, side, batch_size, compiled):
         random_state=0,
         **WHOLE_LOSS.get(method, {}),
     )
-    model._least_steps = 1  # batches of the size that is asked for
     window = Window(-(-n // batch_size) + args.warm, args.steps, args.clock)
     watch(model, images, window)
     speed = window.views / window.seconds

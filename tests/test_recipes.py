@@ -14,7 +14,6 @@ from sklearn.base import clone
 import skdeepclust
 from skdeepclust.augment import make_augmentations
 from skdeepclust.backbones import make_backbone
-from skdeepclust.base import _LEAST_BATCH, DeepClusterer
 from skdeepclust.engine.images import Batches
 from skdeepclust.engine.schedule import lr_factor
 from skdeepclust.recipes import RECIPES, find
@@ -119,11 +118,9 @@ def objective_drops(method):
     return model._objective(make_backbone("mlp", (4,)), hp).drop_last
 
 
-@each_recipe
+@each_available
 def test_batches_keep_their_published_size(recipe):
-    assert recipe.params["batch_size"] <= max(
-        _LEAST_BATCH, recipe.n_samples // DeepClusterer._least_steps
-    )
+    assert build(recipe)._batch_size(recipe.n_samples) == recipe.params["batch_size"]
 
 
 def test_published_parameter_counts():

@@ -314,3 +314,18 @@ def test_the_next_fit_after_ctrl_c_is_a_whole_one(blobs):
     whole = copy.deepcopy(estimator).set_params(callbacks=None).fit(blobs[0])
     assert whole.n_iter_ == 4
     np.testing.assert_array_equal(whole.labels_, quick(METHODS[0]).fit(blobs[0]).labels_)
+
+
+@pytest.mark.parametrize(
+    ("method", "n_samples", "expected"),
+    [
+        ("IDFDClustering", 1797, 112),
+        ("IDFDClustering", 10_000, 256),
+        ("CDCClustering", 1797, 64),
+        ("CDCClustering", 10_000, 128),
+        ("CDCClustering", 10_001, 256),
+    ],
+)
+def test_small_data_take_small_batches(method, n_samples, expected):
+    assert getattr(skdeepclust, method)(10)._batch_size(n_samples) == expected
+    assert getattr(skdeepclust, method)(10, batch_size=32)._batch_size(n_samples) == 32
