@@ -248,8 +248,8 @@ cores that other work shared at times: their seconds are upper bounds.
 
 **Methods of skdeepclust** run at their default parameters. These were settled by trials that looked
 at ACC, on the digits (seeds 0 to 5), on MNIST (one seed of IDFD, ProPos and SeCu, two of CDC) and,
-for CDC, on COIL-20 (three seeds) and Fashion-MNIST (one): read the figures of these sets as those of
-tuned defaults. On CIFAR-10 two other augmentations were tried for SeCu, and not taken.
+for CDC, on COIL-20 (three seeds) and Fashion-MNIST (one): read the figures of these sets as those
+of tuned defaults. On CIFAR-10 two other augmentations were tried for SeCu, and not taken.
 BYOL + k-means is `ProPosClustering(scattering_weight=0, noise_std=0)`, and instance discrimination
 + k-means is `IDFDClustering(decorrelation_weight=0)`. Images come as they are; the methods augment
 them with crops and changes of colour.

@@ -71,47 +71,50 @@ def pair(what, unit, ours, peers, work=1.0, repeats=REPEATS):
 
 def augmentation():
     """SimCLR's views of 256 images of 32 x 32 pixels."""
-    import kornia.augmentation as K
     import torch
     from PIL import Image
-    from torchvision import transforms as T1
-    from torchvision.transforms import v2 as T2
 
     from skdeepclust.augment import PRESETS
 
     pixels = np.random.default_rng(0).integers(0, 256, (256, 32, 32, 3), dtype=np.uint8)
     pictures = [Image.fromarray(image) for image in pixels]
     batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+    ours, on_pil, v2, by_kornia = PRESETS["simclr"]((3, 32, 32)), *_others_views()
+    return pair(
+        "augmentation, 32 x 32, SimCLR's",
+        "images/s",
+        lambda: ours(batch.float() / 255),
+        {
+            "torchvision on PIL": lambda: [on_pil(picture) for picture in pictures],
+            "torchvision v2, an image at a time": lambda: [v2(image) for image in batch],
+            "kornia": lambda: by_kornia(batch.float() / 255),
+        },
+        work=256,
+    )
+
+
+def _others_views():
+    """The same views by torchvision, on pictures and on tensors, and by kornia."""
+    import kornia.augmentation as K
+    import torch
+    from torchvision import transforms as T1
+    from torchvision.transforms import v2 as T2
+
     jitter = (0.4, 0.4, 0.4, 0.1)
 
     def steps(T):
-        return [
-            T.RandomResizedCrop(32, scale=(0.2, 1.0)),
-            T.RandomHorizontalFlip(),
-            T.RandomApply([T.ColorJitter(*jitter)], p=0.8),
-            T.RandomGrayscale(p=0.2),
-        ]
+        crop = T.RandomResizedCrop(32, scale=(0.2, 1.0))
+        color = T.RandomApply([T.ColorJitter(*jitter)], p=0.8)
+        return [crop, T.RandomHorizontalFlip(), color, T.RandomGrayscale(p=0.2)]
 
-    one = T1.Compose([*steps(T1), T1.ToTensor()])
-    two = T2.Compose([*steps(T2), T2.ToDtype(torch.float32, scale=True)])
     by_kornia = K.AugmentationSequential(
         K.RandomResizedCrop((32, 32), scale=(0.2, 1.0)),
         K.RandomHorizontalFlip(),
         K.ColorJitter(*jitter, p=0.8),
         K.RandomGrayscale(p=0.2),
     )
-    ours = PRESETS["simclr"]((3, 32, 32))
-    return pair(
-        "augmentation, 32 x 32, SimCLR's",
-        "images/s",
-        lambda: ours(batch.float() / 255),
-        {
-            "torchvision on PIL": lambda: [one(picture) for picture in pictures],
-            "torchvision v2, an image at a time": lambda: [two(image) for image in batch],
-            "kornia": lambda: by_kornia(batch.float() / 255),
-        },
-        work=256,
-    )
+    on_pil = T1.Compose([*steps(T1), T1.ToTensor()])
+    return on_pil, T2.Compose([*steps(T2), T2.ToDtype(torch.float32, scale=True)]), by_kornia
 
 
 # -- k-means ------------------------------------------------------------------------------
@@ -281,17 +284,57 @@ def _plain_loop():
 
 def _lightly():
     """BYOL with the same network, lightly's parts put together as its documentation does."""
+    X = _images(BATCH * 8)
+    step, batches = _lightly_step(), _lightly_batches(X)
+
+    def lightly():
+        loader = iter(batches)
+        start = time.process_time()
+        for _ in range(STEPS):
+            step(*next(loader))
+        return time.process_time() - start
+
+    how = {"backbone": "resnet18", "batch_size": BATCH, "optimizer": "sgd"}
+    how |= {"scattering_weight": 0, "noise_std": 0}
+    ours = _steps("ProPosClustering", X, 1, STEPS, **how)
+    what = "training, ResNet-18 at 32 x 32, BYOL"
+    return pair(what, "views/s", ours, {"lightly": lightly}, work=2 * STEPS * BATCH, repeats=3)
+
+
+def _lightly_step():
     import copy
 
     import torch
     from lightly.loss import NegativeCosineSimilarity
     from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
     from lightly.models.utils import deactivate_requires_grad, update_momentum
-    from lightly.transforms import SimCLRTransform
-    from PIL import Image
     from torch import nn
 
-    X = _images(BATCH * 8)
+    online = nn.Sequential(_resnet18(), BYOLProjectionHead(512, 256, 64))
+    predictor = BYOLPredictionHead(64, 256, 64)
+    target = copy.deepcopy(online)
+    deactivate_requires_grad(target)
+    optimizer = torch.optim.SGD([*online.parameters(), *predictor.parameters()], lr=0.06)
+    criterion = NegativeCosineSimilarity()
+
+    def step(first, second):
+        update_momentum(online, target, m=0.996)
+        p1, p2 = predictor(online(first)), predictor(online(second))
+        with torch.no_grad():
+            z1, z2 = target(first), target(second)
+        loss = (criterion(p1, z2) + criterion(p2, z1)) / 2
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def _lightly_batches(X):
+    import torch
+    from lightly.transforms import SimCLRTransform
+    from PIL import Image
+
     transform = SimCLRTransform(32, cj_strength=0.5, min_scale=0.2, gaussian_blur=0.0)
 
     class Pictures(torch.utils.data.Dataset):
@@ -301,35 +344,7 @@ def _lightly():
         def __getitem__(self, i):
             return transform(Image.fromarray(X[i]))
 
-    online = nn.Sequential(_resnet18(), BYOLProjectionHead(512, 256, 64))
-    predictor = BYOLPredictionHead(64, 256, 64)
-    target = copy.deepcopy(online)
-    deactivate_requires_grad(target)
-    parameters = [*online.parameters(), *predictor.parameters()]
-    optimizer = torch.optim.SGD(parameters, lr=0.06)
-    criterion = NegativeCosineSimilarity()
-
-    def lightly():
-        loader = torch.utils.data.DataLoader(Pictures(), BATCH, shuffle=True, drop_last=True)
-        start = time.process_time()
-        for step, (first, second) in enumerate(loader):
-            if step == STEPS:
-                break
-            update_momentum(online, target, m=0.996)
-            p1, p2 = predictor(online(first)), predictor(online(second))
-            with torch.no_grad():
-                z1, z2 = target(first), target(second)
-            loss = (criterion(p1, z2) + criterion(p2, z1)) / 2
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        return time.process_time() - start
-
-    how = {"backbone": "resnet18", "batch_size": BATCH, "optimizer": "sgd"}
-    how |= {"scattering_weight": 0, "noise_std": 0}
-    ours = _steps("ProPosClustering", X, 1, STEPS, **how)
-    what = "training, ResNet-18 at 32 x 32, BYOL"
-    return pair(what, "views/s", ours, {"lightly": lightly}, work=2 * STEPS * BATCH, repeats=3)
+    return torch.utils.data.DataLoader(Pictures(), BATCH, shuffle=True, drop_last=True)
 
 
 def _clustpy():
