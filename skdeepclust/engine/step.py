@@ -68,7 +68,7 @@ class Gradients:
             self.learner.objective._compiled_call_impl = None
             # The compiler keeps no more than a few versions of a function in a process.
             forward = type(self.learner.objective).forward
-            torch._C._dynamo.eval_frame.reset_code(forward.__code__)
+            torch._dynamo.reset_code(forward.__code__)
 
     def _give_up(self, error: Exception) -> None:
         self.close()
