@@ -15,8 +15,9 @@ __all__ = ["kmeans"]
 # of an assignment on a CPU, which should stay in its cache.
 _BUDGET, _IN_CACHE = 1 << 23, 1 << 19
 # Multiplications of an assignment from which on a half-precision one pays, the most rounds of
-# that kind, and the shift, in variances, at which full precision takes over.
-_LARGE, _ROUGH_ROUNDS, _ROUGH_TOL = 1 << 29, 24, 1e-3
+# that kind, and the shift, in variances, at which full precision takes over: or as many rounds
+# after the least one.
+_LARGE, _ROUGH_ROUNDS, _ROUGH_TOL, _STALE_ROUNDS = 1 << 29, 24, 1e-3, 3
 # Rows that seeds are drawn from: so many, or more where there are many clusters.
 _SEED_ROWS, _SEED_ROWS_PER_CLUSTER = 1 << 14, 50
 # Elements of x from which on sums over its rows are faster cluster by cluster than row by row.
@@ -222,13 +223,14 @@ def _iterate(
     """Centres, labels, squared distances and the number of rounds.
 
     `rough` holds x less its mean in half precision, which assigns in place of x, and the mean.
-    Its rounds end when the centres of a run move more than before: what is left is then noise,
-    or not for half precision to tell. Empty clusters wait for full precision.
+    Its rounds end when the centres of a run move no less for some rounds: what is left is then
+    noise, or not for half precision to tell. Empty clusters wait for full precision.
     """
     square = torch.linalg.vector_norm(x if rough is None else rough[0], dim=1, dtype=x.dtype)
     square = square.square_()[:, None]
     labels, distance = _assign(x, centers, square, rough)
-    rounds, least = 0, centers.new_full((len(centers),), math.inf)
+    rounds, stale = 0, torch.zeros(len(centers), device=x.device)
+    least = torch.full_like(stale, math.inf)
     while rounds < max_iter:
         rounds += 1
         updated = _means(x, labels, centers, spherical)
@@ -239,7 +241,8 @@ def _iterate(
         labels, distance = _assign(x, centers, square, rough)
         settled = (shift <= threshold) | (labels == previous).all(0)
         if rough is not None:
-            settled, least = settled | (shift > least), torch.minimum(shift, least)
+            stale = torch.where(shift < least, 0, stale + 1)
+            settled, least = settled | (stale >= _STALE_ROUNDS), torch.minimum(shift, least)
         if bool(settled.all()):
             break
     return centers, labels, distance, rounds
