@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from skdeepclust.ops.count import count_labels
 from skdeepclust.ops.precision import fast_bfloat16
 
 __all__ = ["kmeans"]
@@ -233,9 +234,10 @@ def _iterate(
     least = torch.full_like(stale, math.inf)
     while rounds < max_iter:
         rounds += 1
-        updated = _means(x, labels, centers, spherical)
+        sizes = _sizes(labels, centers.shape[1])
+        updated = _means(x, labels, sizes, centers, spherical)
         if rough is None:
-            updated = _refill(x, updated, labels, distance)
+            updated = _refill(x, updated, sizes == 0, distance)
         shift = (updated - centers).square().sum((1, 2))
         centers, previous = updated, labels
         labels, distance = _assign(x, centers, square, rough)
@@ -298,28 +300,31 @@ def _least(score: Tensor) -> tuple[Tensor, Tensor]:
     return torch.minimum(value, last), torch.where(last < value, whole + where, place)
 
 
-def _means(x: Tensor, labels: Tensor, centers: Tensor, spherical: bool) -> Tensor:
+def _sizes(labels: Tensor, k: int) -> Tensor:
+    """Members of every cluster, (runs, k)."""
+    runs = labels.shape[1]
+    slots = labels + torch.arange(runs, device=labels.device) * k
+    return count_labels(slots.flatten(), runs * k).view(runs, k)
+
+
+def _means(x: Tensor, labels: Tensor, sizes: Tensor, centers: Tensor, spherical: bool) -> Tensor:
     """Means of the members; a cluster without any keeps its centre."""
-    runs, k, dim = centers.shape
-    slots = labels + torch.arange(runs, device=x.device) * k
-    counts = torch.bincount(slots.flatten(), minlength=runs * k)
-    sums = torch.zeros(runs * k, dim, dtype=x.dtype, device=x.device)
-    for run in range(runs):
-        _add_rows(sums[run * k : (run + 1) * k], labels[:, run], x)
-    means = sums / counts.clamp_min(1)[:, None]
-    means = F.normalize(means, dim=1) if spherical else means
-    return torch.where(counts[:, None] > 0, means, centers.view(runs * k, dim)).view(runs, k, dim)
+    sums = torch.zeros_like(centers)
+    for run in range(len(centers)):
+        _add_rows(sums[run], labels[:, run], sizes[run], x)
+    means = sums / sizes.clamp_min(1)[..., None]
+    means = F.normalize(means, dim=2) if spherical else means
+    return torch.where(sizes[..., None] > 0, means, centers)
 
 
-def _add_rows(sums: Tensor, labels: Tensor, x: Tensor) -> None:
+def _add_rows(sums: Tensor, labels: Tensor, sizes: Tensor, x: Tensor) -> None:
     """sums[labels[i]] += x[i], in an order that does not depend on the scheduler."""
     if x.device.type == "cpu":
         if x.numel() < _OUT_OF_CACHE:
             sums.index_add_(0, labels, x)
         else:
-            order = labels.argsort(stable=True)
-            ends = torch.bincount(labels, minlength=len(sums)).cumsum(0)
-            sums.copy_(F.embedding_bag(order, x, F.pad(ends, (1, -1)), mode="sum"))
+            order, starts = labels.argsort(stable=True), F.pad(sizes.cumsum(0), (1, -1))
+            sums.copy_(F.embedding_bag(order, x, starts, mode="sum"))
         return
     # index_add_ races on accelerators; a one-hot product costs one more GEMM and does not.
     step = max(1, _BUDGET // len(sums))
@@ -328,11 +333,8 @@ def _add_rows(sums: Tensor, labels: Tensor, x: Tensor) -> None:
         sums.addmm_(F.one_hot(part, len(sums)).to(x.dtype).T, x[start : start + step])
 
 
-def _refill(x: Tensor, centers: Tensor, labels: Tensor, distance: Tensor) -> Tensor:
+def _refill(x: Tensor, centers: Tensor, empty: Tensor, distance: Tensor) -> Tensor:
     """Move the centre of each memberless cluster to a row far from its own centre."""
-    runs, k, _ = centers.shape
-    slots = labels + torch.arange(runs, device=x.device) * k
-    empty = torch.bincount(slots.flatten(), minlength=runs * k).view(runs, k) == 0
     if not bool(empty.any()):
         return centers
     centers = centers.clone()
