@@ -368,6 +368,12 @@ def test_2_6_1_complementary_slackness_at_cokes_step_size():
     assert ample.sum() > 10 and duals[ample].max() < 1.01 * rent
 
 
+@pytest.mark.parametrize("ratio", [-0.1, 1.5, math.nan])
+def test_a_bound_that_cannot_hold_is_refused(ratio):
+    with pytest.raises(ValueError, match="min_size_ratio"):
+        SizeConstraint(4, ratio, 0.1)
+
+
 def test_2_6_8_without_a_bound_the_nearest_centre_wins():
     constraint = SizeConstraint(4, 0.0, 20.0)
     for step in range(5):

@@ -153,7 +153,9 @@ def test_scores_that_are_not_finite_are_refused(bad):
         sinkhorn(s)
 
 
-@pytest.mark.parametrize("bad", [{"epsilon": 0.0}, {"epsilon": -1.0}, {"n_iterations": 0}])
+@pytest.mark.parametrize(
+    "bad", [{"epsilon": 0.0}, {"epsilon": -1.0}, {"epsilon": math.nan}, {"n_iterations": 0}]
+)
 def test_useless_parameters_are_refused(bad):
     with pytest.raises(ValueError, match="positive"):
         sinkhorn(scores(6, 2), **bad)
