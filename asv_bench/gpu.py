@@ -34,8 +34,7 @@ LIMIT = 480  # seconds
 
 # -- training -----------------------------------------------------------------------------
 
-
-# Epochs that are over before the loss is the whole one.
+# What a method does at first is left out: the window lies where its loss is the whole one.
 WHOLE_LOSS = {
     "ProPosClustering": {"scattering_warmup": 0},
     "CDCClustering": {"early_heads": ()},

@@ -200,13 +200,16 @@ def hardware(rows):
     return " and ".join(sorted(machines))
 
 
+def short(commit):
+    return commit[:12] if commit else "not recorded"
+
+
 def software(row):
-    at = row["commit"][:12] if row["commit"] else "not recorded"
     gpu = row["gpu"] or "none"
     peers = "".join(f", {name} {version}" for name, version in row.get("peers", {}).items())
     return (
         f"{row['cpu']}, cores: {row['cores']}, threads: {row['threads']}, GPU: {gpu}; "
-        f"skdeepclust {row['skdeepclust']} (commit {at}), torch {row['torch']}, "
+        f"skdeepclust {row['skdeepclust']} (commit {short(row['commit'])}), torch {row['torch']}, "
         f"scikit-learn {row['sklearn']}{peers}"
     )
 

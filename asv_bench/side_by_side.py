@@ -11,6 +11,7 @@ turns, so that a noisy machine is noisy to both: the ratios are what to read.
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import statistics
@@ -26,7 +27,7 @@ ROOT = HERE.parent
 sys.path[:0] = [str(ROOT), str(HERE)]
 
 import numpy as np  # noqa: E402
-from report import table  # noqa: E402
+from report import short, table  # noqa: E402
 from results import commit, cpu_model, splice  # noqa: E402
 
 FILE = HERE / "results" / "side_by_side.json"
@@ -36,11 +37,22 @@ PEERS = ("torch", "torchvision", "scikit-learn", "faiss-cpu", "kornia", "lightly
 REPEATS = 5
 
 
-def pair(what, unit, ours, peers, work=1.0, repeats=REPEATS):
-    """Rows of one comparison: functions in turn, processor seconds, the median of each.
+def processor_seconds(function):
+    """What a call takes."""
+    start = time.process_time()
+    function()
+    return time.process_time() - start
 
-    `work` is what a call does, in units: with it rows say units per second, without seconds. A
-    function that returns a number has timed itself.
+
+def itself(function):
+    """What a function says that a part of it took: the clock of those that time themselves."""
+    return function()
+
+
+def pair(what, unit, ours, peers, work=1.0, repeats=REPEATS, clock=processor_seconds):
+    """Rows of one comparison: functions in turn, seconds by the clock, the median of each.
+
+    `work` is what a call does, in units: with it rows say units per second, without seconds.
     """
     named = {"skdeepclust": ours, **peers}
     found = {name: [] for name in named}
@@ -48,10 +60,7 @@ def pair(what, unit, ours, peers, work=1.0, repeats=REPEATS):
         function()
     for _ in range(repeats):
         for name, function in named.items():
-            start = time.process_time()
-            own = function()
-            whole = time.process_time() - start
-            found[name].append(own if isinstance(own, float) else whole)
+            found[name].append(clock(function))
     seconds = {name: statistics.median(values) for name, values in found.items()}
     return [
         {
@@ -217,8 +226,8 @@ def scores():
     ) + pair(
         "ACC, 1,000,000 labels, 10,000 clusters",
         "s",
-        lambda: [clustering_accuracy(many, many_found)],
-        {"scikit-learn and scipy": lambda: [matched(many, many_found)]},
+        lambda: clustering_accuracy(many, many_found),
+        {"scikit-learn and scipy": lambda: matched(many, many_found)},
         repeats=1,
     )
 
@@ -266,7 +275,7 @@ def _plain_loop():
     optimizer = torch.optim.SGD(encoder.parameters(), lr=0.03, momentum=0.9)
     bank = torch.nn.functional.normalize(torch.randn(len(x), 64), dim=1)
 
-    def plain():
+    def steps():
         for index in torch.arange(STEPS * BATCH).split(BATCH):
             optimizer.zero_grad()
             z = encoder(x[index])
@@ -278,8 +287,8 @@ def _plain_loop():
     how |= {"decorrelation_weight": 0}
     ours = _steps("IDFDClustering", X, 1, STEPS, **how)
     what = "training, ResNet-18 at 32 x 32, instance discrimination"
-    peers = {"a plain loop in float32, images prepared": plain}
-    return pair(what, "views/s", ours, peers, work=STEPS * BATCH, repeats=3)
+    peers = {"a plain loop in float32, images prepared": lambda: processor_seconds(steps)}
+    return pair(what, "views/s", ours, peers, work=STEPS * BATCH, repeats=3, clock=itself)
 
 
 def _lightly():
@@ -287,18 +296,16 @@ def _lightly():
     X = _images(BATCH * 8)
     step, batches = _lightly_step(), _lightly_batches(X)
 
-    def lightly():
-        loader = iter(batches)
-        start = time.process_time()
-        for _ in range(STEPS):
-            step(*next(loader))
-        return time.process_time() - start
+    def steps():
+        for views in itertools.islice(batches, STEPS):
+            step(*views)
 
     how = {"backbone": "resnet18", "batch_size": BATCH, "optimizer": "sgd"}
     how |= {"scattering_weight": 0, "noise_std": 0}
     ours = _steps("ProPosClustering", X, 1, STEPS, **how)
     what = "training, ResNet-18 at 32 x 32, BYOL"
-    return pair(what, "views/s", ours, {"lightly": lightly}, work=2 * STEPS * BATCH, repeats=3)
+    peers = {"lightly": lambda: processor_seconds(steps)}
+    return pair(what, "views/s", ours, peers, work=2 * STEPS * BATCH, repeats=3, clock=itself)
 
 
 def _lightly_step():
@@ -361,10 +368,8 @@ def _clustpy():
     def dec(n):
         how = {"pretrain_epochs": 0, "clustering_epochs": n, "neural_network": network}
         model = DEC(10, batch_size=112, embedding_size=64, device="cpu", random_state=0, **how)
-        start = time.process_time()
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
-            model.fit(X)
-        return time.process_time() - start
+            return processor_seconds(lambda: model.fit(X))
 
     how = {"backbone": "mlp", "embedding_dim": 64, "batch_size": 112}
     ours = _steps("IDFDClustering", X, 17, steps, **how)
@@ -375,6 +380,7 @@ def _clustpy():
         {"DEC of ClustPy, with a decoder": lambda: dec(2 + epochs) - dec(2)},
         work=epochs * len(X),
         repeats=3,
+        clock=itself,
     )
 
 
@@ -398,7 +404,6 @@ def overhead():
     batches = list(net.get_iterator(run.images))
 
     def bare():
-        start = time.process_time()
         for step in range(steps):
             optimizer.zero_grad()
             terms = learner(**batches[step % len(batches)])
@@ -406,10 +411,10 @@ def overhead():
             optimizer.step()
             with torch.no_grad():
                 learner.objective.on_step_end(run)
-        return time.process_time() - start
 
     learner.train()
-    rows = pair("a step of a tiny net", "us", engine, {"a bare loop": bare}, repeats=REPEATS)
+    peers = {"a bare loop": lambda: processor_seconds(bare)}
+    rows = pair("a step of a tiny net", "us", engine, peers, clock=itself)
     return [{**row, "value": row["value"] * 1e6 / steps} for row in rows]
 
 
@@ -450,9 +455,9 @@ def _gpu():
     found = json.loads(GPU_FILE.read_text())
     kinds = dict.fromkeys(row["kind"] for row in found["rows"])
     parts = [_gpu_table([row for row in found["rows"] if row["kind"] == kind]) for kind in kinds]
-    at = (found["commit"] or "not recorded")[:12]
-    ran = f"{found['device']}; commit {at}, torch {found['torch']}, CUDA {found['cuda']}"
-    return "\n\n".join([*parts, f"On {ran}."])
+    versions = f"torch {found['torch']}, CUDA {found['cuda']}"
+    ran_on = f"On {found['device']}; commit {short(found['commit'])}, {versions}."
+    return "\n\n".join([*parts, ran_on])
 
 
 def _gpu_table(rows):
@@ -473,13 +478,13 @@ def _side_by_side(found):
 def _cells(row):
     inertia = f", inertia {row['inertia']:.1f}" if "inertia" in row else ""
     ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
-    return [row["what"], row["who"], f"{row['value']:,.4g} {row['unit']}{inertia}", ratio]
+    value = format(row["value"], ",.0f" if row["value"] >= 1000 else ".4g")
+    return [row["what"], row["who"], f"{value} {row['unit']}{inertia}", ratio]
 
 
 def _told(environment):
     versions = ", ".join(f"{name} {environment[name]}" for name in PEERS)
-    at = (environment["commit"] or "not recorded")[:12]
-    return f"{environment['cpu']}, one thread; commit {at}, {versions}"
+    return f"{environment['cpu']}, one thread; commit {short(environment['commit'])}, {versions}"
 
 
 def main(argv=None):

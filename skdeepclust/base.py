@@ -45,7 +45,7 @@ UNIT = Interval(Real, 0, 1, closed="both")
 COUNT = Interval(Integral, 1, None, closed="left")
 
 # Small data sets take smaller batches: on 1,797 digits more epochs do not make up for fewer steps.
-# Above that size, which those of published settings are, batches are what was asked for.
+# Published runs are on more samples and keep their batches.
 _SMALL, _LEAST_BATCH = 10_000, 64
 
 _SHARED = """n_clusters : int, default=8

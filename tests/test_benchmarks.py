@@ -9,9 +9,6 @@ import pytest
 import torch
 
 FOLDER = Path(__file__).parents[1] / "asv_bench"
-FAKE = {"commit": "0" * 40, "cpu": "CPU"} | dict.fromkeys(
-    ("torch", "torchvision", "scikit-learn", "faiss-cpu", "kornia", "lightly", "clustpy"), "1"
-)
 MODULES = sorted(p.stem for p in (FOLDER / "benchmarks").glob("[a-z]*.py") if p.stem != "common")
 
 
@@ -105,9 +102,12 @@ def test_a_pair_takes_turns_and_says_the_ratio(script):
         return lambda: calls.append(name) or next(answers)
 
     ours, peer = timed("a", 2.0, 1.0, 3.0), timed("b", 8.0, 4.0, 6.0)
-    rows = side_by_side.pair("what", "images/s", ours, {"peer": peer}, work=100, repeats=3)
+    rows = side_by_side.pair(
+        "what", "images/s", ours, {"peer": peer}, work=100, repeats=3, clock=side_by_side.itself
+    )
     assert calls == ["a", "b"] * 4
     assert [row["value"] for row in rows] == [50, pytest.approx(100 / 6)]
     assert [row["ratio"] for row in rows] == [None, 3]
-    text = side_by_side.render({"training": {"environment": FAKE, "rows": rows}})
+    ran_on = {"commit": None, "cpu": "CPU", **dict.fromkeys(side_by_side.PEERS, "1")}
+    text = side_by_side.render({"training": {"environment": ran_on, "rows": rows}})
     assert "| what | peer | 16.67 images/s | 3.00 |" in text and "CPU, one thread" in text

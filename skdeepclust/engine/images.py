@@ -50,7 +50,7 @@ class Images(Dataset):
         return self.take(torch.tensor([index], device=self.device))[0]
 
     def take(self, index: Tensor) -> Tensor:
-        """Samples at `index` (B,), a tensor on the device, on the device."""
+        """Samples at `index` (B,); both are on the device."""
         if self._resident is not None:
             return self._resident[index]
         return self._to_device(self.host[index.numpy()])
