@@ -185,8 +185,8 @@ class Learner(nn.Module):
     def embed(self, x: Tensor) -> Tensor:
         """Unit-norm embedding (B, embedding_dim) of clean samples.
 
-        Always in full precision: what a user sees must not depend on the hardware's
-        fast types.
+        Always without autocast: what a user sees must not depend on the hardware's fast
+        types. (CUDA's convolutions take TF32 as ever, unless the user forbids it.)
         """
         return F.normalize(self.objective.embed(_channels_last(self.views.plain(x))), dim=1)
 

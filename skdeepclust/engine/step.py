@@ -23,8 +23,8 @@ class Gradients:
     scaler : torch.amp.GradScaler
         Of the loss.
     compiled : bool
-        Compile the objective's forward and backward pass; where that fails, go on without,
-        with a warning.
+        Compile the objective's forward and backward pass, on CUDA into a graph that a single
+        launch replays; where that fails, go on without, with a warning.
     """
 
     def __init__(self, learner: Learner, scaler: torch.amp.GradScaler, compiled: bool):
@@ -35,7 +35,9 @@ class Gradients:
         if compiled:
             try:
                 # A run has batches of two sizes at most; each stage of a method is a graph.
-                learner.objective.compile(dynamic=False)
+                cuda = learner.objective.centers.device.type == "cuda"
+                mode = "reduce-overhead" if cuda else "default"
+                learner.objective.compile(dynamic=False, mode=mode)
             except Exception as error:
                 self._give_up(error)
 
@@ -79,6 +81,8 @@ class Gradients:
     def _differentiate(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         for parameter in self.parameters:
             parameter.grad = None
+        if self.compiled:  # what the last step left in the graph's memory is not needed any more
+            torch.compiler.cudagraph_mark_step_begin()
         terms = self.learner(**batch)
         loss = torch.stack(list(terms.values())).sum()
         if loss.requires_grad:  # a method may only watch for an epoch

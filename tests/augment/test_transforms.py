@@ -2,9 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.stats import ks_2samp, kstest
+from sklearn.datasets import load_sample_images
 from torchvision.transforms import v2
 
 from skdeepclust.augment import transforms as T
@@ -132,6 +135,49 @@ def test_boxes_are_distributed_like_torchvisions(shape, scale):
     assert ks_2samp(w / h, their_w / their_h).pvalue > 1e-3
     assert ks_2samp(top, their_top).pvalue > 1e-3
     assert ks_2samp(left, their_left).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    "n", [1000, pytest.param(10_000, marks=pytest.mark.slow)], ids=["sample", "whole"]
+)
+def test_views_are_distributed_like_torchvisions(n):
+    """Mean and spread of each channel of SimCLR's views; without hue, which turns in YIQ here."""
+    pixels = patches_of_photographs(n)
+    ours = torch.nn.Sequential(
+        T.RandomResizedCrop((32, 32), scale=(0.2, 1.0)),
+        T.RandomHorizontalFlip(p=0.5),
+        T.ColorJitter(0.4, 0.4, 0.4, p=0.8),
+        T.RandomGrayscale(p=0.2),
+        T.GaussianBlur(23, p=0.5),
+    )
+    theirs = v2.Compose(
+        [
+            v2.RandomResizedCrop(32, scale=(0.2, 1.0)),
+            v2.RandomHorizontalFlip(),
+            v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4)], p=0.8),
+            v2.RandomGrayscale(0.2),
+            v2.RandomApply([v2.GaussianBlur(23, (0.1, 2.0))]),
+        ]
+    )
+    # To 8 bits as theirs are: patches of one colour have equal values otherwise told apart.
+    views = (ours(torch.from_numpy(pixels).movedim(3, 1) / 255) * 255).round()
+    references = [np.asarray(theirs(Image.fromarray(image))) for image in pixels]
+    references = torch.from_numpy(np.stack(references)).movedim(3, 1).float()
+    for statistic in (torch.mean, torch.std):
+        for channel in range(3):
+            found = [statistic(x[:, channel], (1, 2)) for x in (views, references)]
+            assert ks_2samp(*found).pvalue > 1e-3
+
+
+def patches_of_photographs(n):
+    """Every second pixel of patches of 64 x 64, from two photographs."""
+    pictures = load_sample_images().images
+    random = np.random.default_rng(0)
+    height, width = pictures[0].shape[:2]
+    corners = random.integers(0, (height - 64, width - 64), (n, 2))
+    return np.stack(
+        [pictures[i % 2][y : y + 64 : 2, x : x + 64 : 2] for i, (y, x) in enumerate(corners)]
+    )
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (5, 50), (50, 5), (1, 1), (1, 9), (2, 3)])

@@ -97,10 +97,18 @@ def test_every_fit_of_a_process_is_compiled(traced):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_compiled_code_trains_alike(method):
+    """In float64: in float32 other roundings turn single pseudo-labels, and then the training.
+
+    Compiled code draws other random numbers, so ProPos goes without its noise.
+    """
+    params = {"precision": "float64"}
+    if method is skdeepclust.ProPosClustering:
+        params["noise_std"] = 0.0
     torch._dynamo.reset()
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "compile=True")
-        compiled = fit(method, compile=True)
+        compiled = fit(method, compile=True, **params)
     torch._dynamo.reset()
-    for row, other in zip(fit(method).history_, compiled.history_, strict=True):
-        assert row["loss"] == pytest.approx(other["loss"], rel=1e-3)
+    plain = fit(method, **params)
+    for row, other in zip(plain.history_, compiled.history_, strict=True):
+        assert row["loss"] == pytest.approx(other["loss"], rel=1e-6)

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+import warnings
 
 import numpy as np
 import pytest
@@ -71,6 +72,23 @@ def test_global_state_of_the_device_stays(method, images):
     quick(method, deterministic=True).fit(images)
     assert torch.equal(before, torch.cuda.get_rng_state())
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_graph_of_a_step_trains_alike(method, images):
+    """All stages of a short training, without ProPos' noise: compiled code draws other numbers."""
+    stages = {
+        "ProPosClustering": {"noise_std": 0.0, "scattering_warmup": 2},
+        "SeCuClustering": {"heads": (3, 6)},
+        "CDCClustering": {"early_heads": (6,)},
+    }
+    params = {"precision": "float64", "max_epochs": 4, **stages.get(method.__name__, {})}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "compile=True")
+        compiled = quick(method, compile=True, **params).fit(images)
+    plain = quick(method, **params).fit(images)
+    for row, other in zip(plain.history_, compiled.history_, strict=True):
+        assert row["loss"] == pytest.approx(other["loss"], rel=1e-6)
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
