@@ -8,6 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from skdeepclust.engine.files import ImageFiles
     from skdeepclust.engine.health import CollapseWarning
     from skdeepclust.methods.cdc import CDCClustering as CDCClustering
     from skdeepclust.methods.idfd import IDFDClustering as IDFDClustering
@@ -21,9 +22,13 @@ METHODS = {
     "SeCuClustering": "skdeepclust.methods.secu",
     "CDCClustering": "skdeepclust.methods.cdc",
 }
-_EXPORTS = {**METHODS, "CollapseWarning": "skdeepclust.engine.health"}
+_EXPORTS = {
+    **METHODS,
+    "CollapseWarning": "skdeepclust.engine.health",
+    "ImageFiles": "skdeepclust.engine.files",
+}
 
-__all__ = ["METHODS", "CollapseWarning", "__version__", *METHODS]
+__all__ = ["METHODS", "CollapseWarning", "ImageFiles", "__version__", *METHODS]
 
 
 def _version() -> str:

@@ -25,13 +25,15 @@ from skdeepclust._sklearn import Interval, StrOptions, fit_context
 from skdeepclust.augment import Views, make_augmentations
 from skdeepclust.backbones import auto_backbone, make_backbone
 from skdeepclust.engine.device import PRECISIONS, resolve_device, resolve_precision
-from skdeepclust.engine.images import Images, Statistics, as_array, as_images
+from skdeepclust.engine.files import ImageFiles, LazyImages, as_lazy
+from skdeepclust.engine.images import Images, as_array, as_images
 from skdeepclust.engine.isolation import isolated
 from skdeepclust.engine.net import ObjectiveNet
 from skdeepclust.engine.objective import Learner, Objective
 from skdeepclust.engine.optim import OPTIMIZERS
 from skdeepclust.engine.progress import EpochLines, ProgressBar
 from skdeepclust.engine.schedule import SCHEDULES, Schedule
+from skdeepclust.engine.stream import STORAGES, Streamed, fits, for_training
 from skdeepclust.engine.warn import warn_user
 from skdeepclust.nn.norm import ghost_batch_norm
 from skdeepclust.ops.silhouette import simplified_silhouette
@@ -60,8 +62,9 @@ _SHARED = """n_clusters : int, default=8
         First layers of a ResNet: 3x3 without pooling, 3x3 with it or 7x7 with it. ``"auto"``
         is small up to a side of 64.
     image_shape : (C, H, W), default=None
-        Unflattens 2-D rows into images and settles the layout of 4-D input. None means that
-        2-D rows are vectors.
+        Unflattens 2-D rows into images and settles the layout of 4-D input; for image files,
+        what the network sees of each. None means that 2-D rows are vectors, and that files
+        are seen at 96 x 96, or as they are if they all have one size that is no larger.
     augment : str, callable, tuple of callables or None, default="auto"
         A preset (see :mod:`skdeepclust.augment.presets`), a module or function on a batch,
         one of those per view, or None for no augmentation. ``"auto"`` takes the preset for
@@ -104,6 +107,9 @@ _SHARED = """n_clusters : int, default=8
         goes on without it, with a warning.
     callbacks : list of skorch callbacks, default=None
         Run inside training.
+    on_error : {{"raise", "skip"}}, default="raise"
+        Of image files that cannot be read: raise an error that names the file, or leave them
+        out. They are listed in ``skipped_`` then, their label is -1 and their rows are NaN.
     deterministic : bool, default=False
         Bitwise repeatable on accelerators too, at some cost. CPUs repeat bitwise anyway for
         equal thread counts.
@@ -111,7 +117,12 @@ _SHARED = """n_clusters : int, default=8
         Seed. The global generators are left as they were.
     verbose : {{0, 1, 2}}, default=0
         0 is silent, 1 shows a progress bar with loss and cluster health, 2 prints a line per
-        epoch."""
+        epoch.
+    storage : {{"auto", "device", "host", "stream"}}, default="auto"
+        Where training images are held: decoded on the device, in the host's memory, or not
+        at all, so that every epoch decodes the files again. ``"auto"`` takes the first that
+        has room, for which they may take half of the device's free memory and a quarter of
+        the host's."""
 
 _ATTRIBUTES = """labels_ : ndarray of shape (n_samples,), int64
         Cluster of each training sample; equal to ``predict`` of them. Clusters that hold no
@@ -130,7 +141,11 @@ _ATTRIBUTES = """labels_ : ndarray of shape (n_samples,), int64
     n_features_in_ : int
         C x H x W for images.
     image_shape_in_ : tuple (C, H, W) or None
-        Shape of one training image; None for vectors."""
+        Shape of one training image; None for vectors.
+    image_paths_ : list of str or None
+        Training files in the order of `labels_`; None where X held no files.
+    skipped_ : list of str
+        Training files that could not be read, with ``on_error="skip"``."""
 
 
 @dataclass_transform(eq_default=False, kw_only_default=True)
@@ -164,9 +179,11 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
     precision: str = "auto"
     compile: bool = False
     callbacks: list[Any] | None = None
+    on_error: str = "raise"
     deterministic: bool = False
     random_state: int | RandomState | None = None
     verbose: int = 0
+    storage: str = "auto"
 
     _least_steps: ClassVar[int] = 16
 
@@ -191,9 +208,11 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         "precision": [StrOptions(set(PRECISIONS))],
         "compile": ["boolean"],
         "callbacks": [list, tuple, None],
+        "on_error": [StrOptions({"raise", "skip"})],
         "deterministic": ["boolean"],
         "random_state": ["random_state"],
         "verbose": [Interval(Integral, 0, 2, closed="both"), "boolean"],
+        "storage": [StrOptions(set(STORAGES))],
     }
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -284,10 +303,11 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
 
         Parameters
         ----------
-        X : array-like, tensor, DataFrame or torch Dataset
+        X : array-like, tensor, DataFrame, path, list of paths or Dataset
             Images (n, C, H, W), (n, H, W, C) or (n, H, W), or rows (n, n_features): vectors,
             or flattened images with `image_shape`. uint8 images are read as 0 to 255; other
-            images are mapped to [0, 1] by the range of the training values.
+            images are mapped to [0, 1] by the range of the training values. A folder is walked
+            with its sub-folders, in sorted order.
         y : None
             Ignored.
 
@@ -306,17 +326,42 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         scikit-learn search or cross-validation it ends that as well.
         """
         device = resolve_device(self.device)
-        array = self._read(X, reset=True)
-        dtype, _ = resolve_precision(self.precision, device, array.ndim == 4)
-        if len(array) < self.n_clusters:
-            raise ValueError(f"n_samples={len(array)} must be >= n_clusters={self.n_clusters}")
+        samples = self._read(X, reset=True)
+        dtype, _ = resolve_precision(self.precision, device, samples.ndim == 4)
+        self._check_enough(len(samples))
+        images, unreadable = self._hold(samples, device, dtype)
+        self.image_paths_ = samples.paths if isinstance(samples, ImageFiles) else None
+        names = samples.names if isinstance(samples, LazyImages) else ()
+        self.skipped_ = [names[i] for i in sorted(unreadable)]
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         with isolated(seed, device, self.deterministic):
-            images = Images(array, device, dtype)
             self.net_ = self._train(images)
-            self._conclude(images)
+            labels = self._conclude(images)
+        self.labels_ = _with_gaps(labels, len(samples), list(unreadable), -1)
         self._report_interrupt()
         return self
+
+    def _check_enough(self, n_samples: int) -> None:
+        if n_samples < self.n_clusters:
+            raise ValueError(f"n_samples={n_samples} must be >= n_clusters={self.n_clusters}")
+
+    def _hold(
+        self, samples: np.ndarray | LazyImages, device: torch.device, dtype: torch.dtype
+    ) -> tuple[Images, dict[int, str]]:
+        """The readable training samples where batches are taken from, and what is unreadable."""
+        if not isinstance(samples, LazyImages):
+            roomy = self.storage == "device" or (
+                self.storage == "auto" and fits(samples.nbytes, device)
+            )
+            return Images(samples, device, dtype, "device" if roomy else "host"), {}
+        images, unreadable = for_training(samples, device, dtype, self.on_error, self.storage)
+        if len(images) < max(2, self.n_clusters):
+            why = next(iter(unreadable.values()), "")
+            raise ValueError(
+                f"{len(images)} of {len(samples)} images of X can be read, but "
+                f"n_clusters={self.n_clusters}. {why}"
+            )
+        return images, unreadable
 
     def _run(self, objective: Objective, images: Images) -> ObjectiveNet:
         """Train an objective on images; returns the fitted net."""
@@ -345,10 +390,12 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
 
     def _views(self, images: Images, n_views: int) -> Views:
         augmentations = make_augmentations(copy.deepcopy(self.augment), images.shape, n_views)
-        seen = Statistics(images)
+        seen = images.statistics
         if len(images.shape) == 1:
             return Views.for_vectors(augmentations, seen.mean, seen.std)
-        return Views.for_images(augmentations, seen.low, seen.high, seen.mean, seen.std)
+        _, height, width = images.shape
+        bounds = seen.low, seen.high, seen.mean, seen.std
+        return Views.for_images(augmentations, *bounds, size=(height, width))
 
     def _callbacks(self) -> list[Any]:
         title = type(self).__name__
@@ -366,8 +413,8 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         }
         return SimpleNamespace(**scalars, n_samples=len(images))
 
-    def _conclude(self, images: Images) -> None:
-        """Set the fitted attributes; clusters without samples go last."""
+    def _conclude(self, images: Images) -> np.ndarray:
+        """Set the fitted attributes and return the labels; clusters without samples go last."""
         net, k = self.net_, self.n_clusters
         labels = net.infer_proba(images).argmax(1)
         sizes = np.bincount(labels, minlength=k)
@@ -378,11 +425,11 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
             empty = [int(i) for i in np.flatnonzero(np.bincount(labels, minlength=k) == 0)]
             message = f"Clusters {empty} of {k} hold no sample: too few distinct embeddings"
             warn_user(message, ConvergenceWarning)
-        self.labels_ = labels
         self.cluster_centers_ = net.objective.centers.float().cpu().numpy()
         # An interrupted epoch has a row without figures.
         self.history_ = [_row(row) for row in net.history if "train_loss" in row]
         self.n_iter_ = len(self.history_)
+        return labels
 
     def _report_interrupt(self) -> None:
         if not self.net_.interrupted:
@@ -399,7 +446,7 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
 
         Parameters
         ----------
-        X : array-like, tensor, DataFrame or torch Dataset
+        X : array-like, tensor, DataFrame, path, list of paths or Dataset
             Samples of the shape and value range of the training samples.
 
         Returns
@@ -407,7 +454,10 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         ndarray of shape (n_samples,), int64
             Cluster of each sample.
         """
-        return self.predict_proba(X).argmax(1)
+        proba, unreadable = self._infer_proba(X)
+        labels = proba.argmax(1)
+        labels[unreadable] = -1
+        return labels
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Softmax of the scores of each sample to be in each cluster.
@@ -419,7 +469,7 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
 
         Parameters
         ----------
-        X : array-like, tensor, DataFrame or torch Dataset
+        X : array-like, tensor, DataFrame, path, list of paths or Dataset
             As for `predict`.
 
         Returns
@@ -427,15 +477,21 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         ndarray of shape (n_samples, n_clusters), float32
             Rows sum to 1, and their largest entry is the predicted cluster.
         """
+        proba, unreadable = self._infer_proba(X)
+        proba[unreadable] = np.nan
+        return proba
+
+    def _infer_proba(self, X: Any) -> tuple[np.ndarray, list[int]]:
+        """Probabilities of all samples, and the positions of those that could not be read."""
         images = self._images(X)
-        return self.net_.infer_proba(images)
+        return self.net_.infer_proba(images), _unreadable(images)
 
     def transform(self, X: Any) -> np.ndarray:
         """Embed each sample.
 
         Parameters
         ----------
-        X : array-like, tensor, DataFrame or torch Dataset
+        X : array-like, tensor, DataFrame, path, list of paths or Dataset
             As for `predict`.
 
         Returns
@@ -444,7 +500,9 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
             Rows of norm 1.
         """
         images = self._images(X)
-        return self.net_.embed(images).float().cpu().numpy()
+        z = self.net_.embed(images).float().cpu().numpy()
+        z[_unreadable(images)] = np.nan
+        return z
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean simplified silhouette of the embedding of the samples.
@@ -455,7 +513,7 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
 
         Parameters
         ----------
-        X : array-like, tensor, DataFrame or torch Dataset
+        X : array-like, tensor, DataFrame, path, list of paths or Dataset
             As for `predict`.
         y : None
             Ignored.
@@ -470,6 +528,7 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         if self.net_.collapsed:
             return -1.0
         z = self.net_.embed(images)
+        z = z[np.setdiff1d(np.arange(len(z)), _unreadable(images))]
         labels = self.net_.probabilities(z).argmax(1)
         return float(simplified_silhouette(z, self.net_.objective.centers, labels))
 
@@ -477,13 +536,29 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
 
     def _images(self, X: Any) -> Images:
         check_is_fitted(self, "labels_")
-        array = self._read(X, reset=False)
-        module = self.net_.module_
-        return Images(array, torch.device(self.net_.device), module.views.mean.dtype)
+        samples = self._read(X, reset=False)
+        device, dtype = torch.device(self.net_.device), self.net_.module_.views.mean.dtype
+        if isinstance(samples, LazyImages):
+            return Streamed(samples, device, dtype, self.on_error)
+        return Images(samples, device, dtype, "host")
 
-    def _read(self, X: Any, reset: bool) -> np.ndarray:
+    def _read(self, X: Any, reset: bool) -> np.ndarray | LazyImages:
         """Validate X and arrange it as (n, C, H, W) images or (n, F) vectors."""
-        X = as_array(X)
+        shape = _image_shape(self.image_shape) if reset else getattr(self, "image_shape_in_", None)
+        lazy = as_lazy(X, shape)
+        if lazy is None:
+            return self._read_array(as_array(X), reset)
+        if reset:
+            self._learn_shape(lazy.shape)
+        elif shape is None:
+            raise ValueError("X holds images, but training saw vectors (n, n_features)")
+        return lazy
+
+    def _learn_shape(self, shape: tuple[int, ...]) -> None:
+        self.image_shape_in_ = shape[1:] if len(shape) == 4 else None
+        self.n_features_in_ = int(np.prod(shape[1:]))
+
+    def _read_array(self, X: Any, reset: bool) -> np.ndarray:
         least = 2 if reset else 1
         if X.ndim == 2:
             array = validate_data(self, X, reset=reset, ensure_min_samples=least)
@@ -493,8 +568,7 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
             )
         if reset:
             images = as_images(array, _image_shape(self.image_shape))
-            self.image_shape_in_ = images.shape[1:] if images.ndim == 4 else None
-            self.n_features_in_ = int(np.prod(images.shape[1:]))
+            self._learn_shape(images.shape)
         elif self.image_shape_in_ is None and array.ndim > 2:
             raise ValueError(f"X has shape {array.shape}, but training saw vectors (n, n_features)")
         else:
@@ -510,6 +584,19 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+def _unreadable(images: Images) -> list[int]:
+    return list(images.unreadable) if isinstance(images, Streamed) else []
+
+
+def _with_gaps(values: np.ndarray, n: int, gaps: list[int], fill: int) -> np.ndarray:
+    """Values of the n samples: those that there are, and `fill` at the gaps between them."""
+    if not gaps:
+        return values
+    whole = np.full(n, fill, values.dtype)
+    whole[np.setdiff1d(np.arange(n), gaps)] = values
+    return whole
 
 
 def _image_shape(image_shape: Any) -> tuple[int, int, int] | None:

@@ -176,9 +176,9 @@ class Learner(nn.Module):
         self.objective = objective
         self.precision = precision
 
-    def forward(self, x: Tensor, index: Tensor) -> dict[str, Tensor]:
+    def forward(self, x: Tensor, index: Tensor, stretch: Tensor | None = None) -> dict[str, Tensor]:
         """Loss terms of one training batch."""
-        views = [_channels_last(view) for view in self.views(x)]
+        views = [_channels_last(view) for view in self.views(x, stretch)]
         with torch.autocast(x.device.type, self.precision, enabled=self.precision is not None):
             return self.objective(views, index)
 
