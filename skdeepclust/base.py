@@ -1,4 +1,4 @@
-"""DeepClusterer: where scikit-learn's contract meets the engine."""
+"""DeepClusterer: the parameters of all methods, and how they train."""
 
 import copy
 import sys
@@ -10,33 +10,23 @@ from typing import Any, ClassVar, Self, dataclass_transform
 import numpy as np
 import torch
 from numpy.random import RandomState
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    ClusterMixin,
-    TransformerMixin,
-)
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
-from skdeepclust._sklearn import Interval, StrOptions, fit_context
+from skdeepclust._parameters import ATTRIBUTES, SHARED
+from skdeepclust._sklearn import Interval, StrOptions
 from skdeepclust.augment import Views, make_augmentations
 from skdeepclust.backbones import auto_backbone, make_backbone
-from skdeepclust.engine.device import PRECISIONS, resolve_device, resolve_precision
-from skdeepclust.engine.files import ImageFiles, LazyImages, as_lazy
-from skdeepclust.engine.images import Images, as_array, as_images
-from skdeepclust.engine.isolation import isolated
+from skdeepclust.clusterer import ImageClusterer
+from skdeepclust.engine.device import PRECISIONS, resolve_precision
+from skdeepclust.engine.images import Images
 from skdeepclust.engine.net import ObjectiveNet
 from skdeepclust.engine.objective import Learner, Objective
 from skdeepclust.engine.optim import OPTIMIZERS
 from skdeepclust.engine.progress import EpochLines, ProgressBar
 from skdeepclust.engine.schedule import SCHEDULES, Schedule
-from skdeepclust.engine.stream import STORAGES, Streamed, fits, for_training
+from skdeepclust.engine.stream import STORAGES
 from skdeepclust.engine.warn import warn_user
 from skdeepclust.nn.norm import ghost_batch_norm
-from skdeepclust.ops.silhouette import simplified_silhouette
 from skdeepclust.recipes import RECIPES, Recipe, find
 
 __all__ = ["DeepClusterer"]
@@ -50,107 +40,10 @@ COUNT = Interval(Integral, 1, None, closed="left")
 # Published runs are on more samples and keep their batches.
 _SMALL, _LEAST_BATCH = 10_000, 64
 
-_SHARED = """n_clusters : int, default=8
-        Number of clusters K.
-    backbone : str, nn.Module or callable, default="auto"
-        ``"resnet18"``, ``"resnet34"``, ``"resnet50"``, ``"convnet"`` (small), ``"mlp"`` or
-        ``"identity"``; a module with the attribute ``num_features``, which is copied; or a
-        callable ``shape -> module``. ``"auto"`` takes the MLP for vectors, the small net for
-        images up to 16 x 16 and, on a CPU, for images up to 64 x 64 or fewer than 20,000 of
-        them, and ResNet-18 otherwise.
-    stem : {{"auto", "small", "small-pool", "imagenet"}}, default="auto"
-        First layers of a ResNet: 3x3 without pooling, 3x3 with it or 7x7 with it. ``"auto"``
-        is small up to a side of 64.
-    image_shape : (C, H, W), default=None
-        Unflattens 2-D rows into images and settles the layout of 4-D input; for image files,
-        what the network sees of each. None means that 2-D rows are vectors, and that files
-        are seen at 96 x 96, or as they are if they all have one size that is no larger.
-    augment : str, callable, tuple of callables or None, default="auto"
-        A preset (see :mod:`skdeepclust.augment.presets`), a module or function on a batch,
-        one of those per view, or None for no augmentation. ``"auto"`` takes the preset for
-        colour images, grey images or vectors.
-    embedding_dim : int, default={embedding_dim}
-        Dimension of the representation that is clustered.
-    hidden_dim : int or None, default={hidden_dim}
-        Width of the hidden layers of the heads.
-    max_epochs : int, default={max_epochs}
-        Passes over the training samples.
-    batch_size : int, default={batch_size}
-        Samples per step. Fewer on up to 10,000 samples: an epoch then takes at least
-        {least_steps} steps, as long as they have 64 samples; ``net_.batch_size`` tells.
-    norm_batch_size : int, default=None
-        Ghost batch norm: take training statistics over so many samples at a time, as a run
-        on several devices does. None takes the whole batch.
-    optimizer : {{"sgd", "adamw", "lars"}}, default={optimizer!r}
-        Optimizer; weight decay applies to all parameters (LARS: to matrices only).
-    lr : float, default={lr}
-        Peak learning rate.
-    momentum : float, default={momentum}
-        Momentum; beta1 of AdamW.
-    weight_decay : float, default={weight_decay}
-        Weight decay.
-    schedule : str, default={schedule!r}
-        Course of the learning rate: ``"cosine"``, ``"delayed-cosine"``, ``"multistep"``,
-        ``"onecycle"`` or ``"constant"``, see
-        :func:`skdeepclust.engine.schedule.lr_factor`.
-    warmup_epochs : float, default={warmup_epochs}
-        Epochs of linear learning-rate warm-up.
-    device : str or torch.device, default="auto"
-        ``"auto"`` takes CUDA, then MPS, then the CPU.
-    precision : {{"auto", "float32", "bfloat16", "float16", "float64"}}, default="auto"
-        What training computes in; the half types by autocast. ``"auto"`` is bfloat16 for
-        images where the hardware has it, else float32. Embeddings and predictions are always
-        computed in float32 (float64 for ``"float64"``).
-    compile : bool, default=False
-        Compile the training step by ``torch.compile``, which takes a minute or some at first:
-        for long runs on accelerators, on a CPU it saves nothing. Where it cannot be, training
-        goes on without it, with a warning.
-    callbacks : list of skorch callbacks, default=None
-        Run inside training.
-    on_error : {{"raise", "skip"}}, default="raise"
-        Of image files that cannot be read: raise an error that names the file, or leave them
-        out. They are listed in ``skipped_`` then, their label is -1 and their rows are NaN.
-    deterministic : bool, default=False
-        Bitwise repeatable on accelerators too, at some cost. CPUs repeat bitwise anyway for
-        equal thread counts.
-    random_state : int, RandomState or None, default=None
-        Seed. The global generators are left as they were.
-    verbose : {{0, 1, 2}}, default=0
-        0 is silent, 1 shows a progress bar with loss and cluster health, 2 prints a line per
-        epoch.
-    storage : {{"auto", "device", "host", "stream"}}, default="auto"
-        Where training images are held: decoded on the device, in the host's memory, or not
-        at all, so that every epoch decodes the files again. ``"auto"`` takes the first that
-        has room, for which they may take half of the device's free memory and a quarter of
-        the host's."""
-
-_ATTRIBUTES = """labels_ : ndarray of shape (n_samples,), int64
-        Cluster of each training sample; equal to ``predict`` of them. Clusters that hold no
-        sample come last.
-    cluster_centers_ : ndarray of shape (n_clusters, embedding_dim), float32
-        Centres in the embedding.
-    n_iter_ : int
-        Epochs trained.
-    history_ : list of dict
-        One row per epoch: ``epoch``, ``loss`` and its terms by name, ``lr``, ``seconds``,
-        ``images_per_second``, ``label_change`` (share of samples that changed cluster since
-        the epoch before), ``size_entropy`` (1 for equal sizes), ``empty_clusters`` and
-        ``feature_std`` (about 1 / sqrt(embedding_dim) when healthy, 0 when collapsed).
-    net_ : skorch.NeuralNet
-        The trained net; ``net_.module_.objective`` holds the networks.
-    n_features_in_ : int
-        C x H x W for images.
-    image_shape_in_ : tuple (C, H, W) or None
-        Shape of one training image; None for vectors.
-    image_paths_ : list of str or None
-        Training files in the order of `labels_`; None where X held no files.
-    skipped_ : list of str
-        Training files that could not be read, with ``on_error="skip"``."""
-
 
 @dataclass_transform(eq_default=False, kw_only_default=True)
 @dataclass(eq=False, repr=False)
-class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+class DeepClusterer(ImageClusterer):
     """Base of all methods: annotated fields become the constructor, X becomes images.
 
     A method subclasses it, redeclares the defaults that differ, adds its own fields and
@@ -220,9 +113,9 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         dataclass(eq=False, repr=False, kw_only=True)(cls)
         if cls.__doc__ and "{shared}" in cls.__doc__:
             defaults = {name: getattr(cls, name) for name in cls._get_param_names()}
-            shared = _SHARED.format(**defaults, least_steps=cls._least_steps)
+            shared = SHARED.format(**defaults, least_steps=cls._least_steps)
             cls.__doc__ = cls.__doc__.replace("{shared}", shared).replace(
-                "{attributes}", _ATTRIBUTES
+                "{attributes}", ATTRIBUTES
             )
 
     # -- published settings -------------------------------------------------------------
@@ -295,74 +188,6 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         backbone = make_backbone(name, images.shape, self.stem)
         return self._run(self._objective(backbone, self._hp(images)), images)
 
-    # -- fit ------------------------------------------------------------------------------
-
-    @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Learn a representation of the samples and cluster it.
-
-        Parameters
-        ----------
-        X : array-like, tensor, DataFrame, path, list of paths or Dataset
-            Images (n, C, H, W), (n, H, W, C) or (n, H, W), or rows (n, n_features): vectors,
-            or flattened images with `image_shape`. uint8 images are read as 0 to 255; other
-            images are mapped to [0, 1] by the range of the training values. A folder is walked
-            with its sub-folders, in sorted order.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError, TypeError
-            If X or a parameter is unusable, before any training.
-
-        Notes
-        -----
-        Ctrl-C ends training early and leaves a fitted estimator, with a warning; inside a
-        scikit-learn search or cross-validation it ends that as well.
-        """
-        device = resolve_device(self.device)
-        samples = self._read(X, reset=True)
-        dtype, _ = resolve_precision(self.precision, device, samples.ndim == 4)
-        self._check_enough(len(samples))
-        images, unreadable = self._hold(samples, device, dtype)
-        self.image_paths_ = samples.paths if isinstance(samples, ImageFiles) else None
-        names = samples.names if isinstance(samples, LazyImages) else ()
-        self.skipped_ = [names[i] for i in sorted(unreadable)]
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        with isolated(seed, device, self.deterministic):
-            self.net_ = self._train(images)
-            labels = self._conclude(images)
-        self.labels_ = _with_gaps(labels, len(samples), list(unreadable), -1)
-        self._report_interrupt()
-        return self
-
-    def _check_enough(self, n_samples: int) -> None:
-        if n_samples < self.n_clusters:
-            raise ValueError(f"n_samples={n_samples} must be >= n_clusters={self.n_clusters}")
-
-    def _hold(
-        self, samples: np.ndarray | LazyImages, device: torch.device, dtype: torch.dtype
-    ) -> tuple[Images, dict[int, str]]:
-        """The readable training samples where batches are taken from, and what is unreadable."""
-        if not isinstance(samples, LazyImages):
-            roomy = self.storage == "device" or (
-                self.storage == "auto" and fits(samples.nbytes, device)
-            )
-            return Images(samples, device, dtype, "device" if roomy else "host"), {}
-        images, unreadable = for_training(samples, device, dtype, self.on_error, self.storage)
-        if len(images) < max(2, self.n_clusters):
-            why = next(iter(unreadable.values()), "")
-            raise ValueError(
-                f"{len(images)} of {len(samples)} images of X can be read, but "
-                f"n_clusters={self.n_clusters}. {why}"
-            )
-        return images, unreadable
-
     def _run(self, objective: Objective, images: Images) -> ObjectiveNet:
         """Train an objective on images; returns the fitted net."""
         _, autocast = resolve_precision(self.precision, images.device, len(images.shape) == 3)
@@ -413,214 +238,13 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         }
         return SimpleNamespace(**scalars, n_samples=len(images))
 
-    def _conclude(self, images: Images) -> np.ndarray:
-        """Set the fitted attributes and return the labels; clusters without samples go last."""
-        net, k = self.net_, self.n_clusters
-        labels = net.infer_proba(images).argmax(1)
-        sizes = np.bincount(labels, minlength=k)
-        if (sizes == 0).any():
-            order = np.argsort(sizes == 0, kind="stable")
-            net.objective.reorder(torch.from_numpy(order).to(images.device))
-            labels = net.infer_proba(images).argmax(1)
-            empty = [int(i) for i in np.flatnonzero(np.bincount(labels, minlength=k) == 0)]
-            message = f"Clusters {empty} of {k} hold no sample: too few distinct embeddings"
-            warn_user(message, ConvergenceWarning)
-        self.cluster_centers_ = net.objective.centers.float().cpu().numpy()
-        # An interrupted epoch has a row without figures.
-        self.history_ = [_row(row) for row in net.history if "train_loss" in row]
-        self.n_iter_ = len(self.history_)
-        return labels
-
-    def _report_interrupt(self) -> None:
+    def _report(self) -> None:
         if not self.net_.interrupted:
             return
         if _inside_search():
             raise KeyboardInterrupt
         message = f"Training was interrupted after {self.n_iter_} of {self.max_epochs} epochs"
         warn_user(message, UserWarning)
-
-    # -- inference ------------------------------------------------------------------------
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Assign each sample to a cluster.
-
-        Parameters
-        ----------
-        X : array-like, tensor, DataFrame, path, list of paths or Dataset
-            Samples of the shape and value range of the training samples.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), int64
-            Cluster of each sample.
-        """
-        proba, unreadable = self._infer_proba(X)
-        labels = proba.argmax(1)
-        labels[unreadable] = -1
-        return labels
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Softmax of the scores of each sample to be in each cluster.
-
-        The scores are the cosine to the centres, minus the squared Euclidean distance for
-        IDFD, and z_c for CDC; the softmax has temperature 0.1, for CDC its
-        `assignment_temperature`. The probabilities rank and compare samples; they are not
-        calibrated.
-
-        Parameters
-        ----------
-        X : array-like, tensor, DataFrame, path, list of paths or Dataset
-            As for `predict`.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_clusters), float32
-            Rows sum to 1, and their largest entry is the predicted cluster.
-        """
-        proba, unreadable = self._infer_proba(X)
-        proba[unreadable] = np.nan
-        return proba
-
-    def _infer_proba(self, X: Any) -> tuple[np.ndarray, list[int]]:
-        """Probabilities of all samples, and the positions of those that could not be read."""
-        images = self._images(X)
-        return self.net_.infer_proba(images), _unreadable(images)
-
-    def transform(self, X: Any) -> np.ndarray:
-        """Embed each sample.
-
-        Parameters
-        ----------
-        X : array-like, tensor, DataFrame, path, list of paths or Dataset
-            As for `predict`.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, embedding_dim), float32
-            Rows of norm 1.
-        """
-        images = self._images(X)
-        z = self.net_.embed(images).float().cpu().numpy()
-        z[_unreadable(images)] = np.nan
-        return z
-
-    def score(self, X: Any, y: Any = None) -> float:
-        """Mean simplified silhouette of the embedding of the samples.
-
-        It needs no labels, and compares clusterings of one representation, such as numbers
-        of clusters of one trained net. It cannot compare representations: each judges
-        itself.
-
-        Parameters
-        ----------
-        X : array-like, tensor, DataFrame, path, list of paths or Dataset
-            As for `predict`.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        float
-            A value in [-1, 1]: 0 for a single cluster, -1 when the representation has
-            collapsed in training.
-        """
-        images = self._images(X)
-        if self.net_.collapsed:
-            return -1.0
-        z = self.net_.embed(images)
-        z = z[np.setdiff1d(np.arange(len(z)), _unreadable(images))]
-        labels = self.net_.probabilities(z).argmax(1)
-        return float(simplified_silhouette(z, self.net_.objective.centers, labels))
-
-    # -- input ----------------------------------------------------------------------------
-
-    def _images(self, X: Any) -> Images:
-        check_is_fitted(self, "labels_")
-        samples = self._read(X, reset=False)
-        device, dtype = torch.device(self.net_.device), self.net_.module_.views.mean.dtype
-        if isinstance(samples, LazyImages):
-            return Streamed(samples, device, dtype, self.on_error)
-        return Images(samples, device, dtype, "host")
-
-    def _read(self, X: Any, reset: bool) -> np.ndarray | LazyImages:
-        """Validate X and arrange it as (n, C, H, W) images or (n, F) vectors."""
-        shape = _image_shape(self.image_shape) if reset else getattr(self, "image_shape_in_", None)
-        lazy = as_lazy(X, shape)
-        if lazy is None:
-            return self._read_array(as_array(X), reset)
-        if reset:
-            self._learn_shape(lazy.shape)
-        elif shape is None:
-            raise ValueError("X holds images, but training saw vectors (n, n_features)")
-        return lazy
-
-    def _learn_shape(self, shape: tuple[int, ...]) -> None:
-        self.image_shape_in_ = shape[1:] if len(shape) == 4 else None
-        self.n_features_in_ = int(np.prod(shape[1:]))
-
-    def _read_array(self, X: Any, reset: bool) -> np.ndarray:
-        least = 2 if reset else 1
-        if X.ndim == 2:
-            array = validate_data(self, X, reset=reset, ensure_min_samples=least)
-        else:
-            array = check_array(
-                X, allow_nd=True, estimator=self, ensure_min_samples=least, input_name="X"
-            )
-        if reset:
-            images = as_images(array, _image_shape(self.image_shape))
-            self._learn_shape(images.shape)
-        elif self.image_shape_in_ is None and array.ndim > 2:
-            raise ValueError(f"X has shape {array.shape}, but training saw vectors (n, n_features)")
-        else:
-            images = as_images(array, self.image_shape_in_, "image_shape_in_")
-        return _check_range(images)
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.cluster_centers_.shape[1]
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        tags.transformer_tags.preserves_dtype = ["float32"]
-        return tags
-
-
-def _unreadable(images: Images) -> list[int]:
-    return list(images.unreadable) if isinstance(images, Streamed) else []
-
-
-def _with_gaps(values: np.ndarray, n: int, gaps: list[int], fill: int) -> np.ndarray:
-    """Values of the n samples: those that there are, and `fill` at the gaps between them."""
-    if not gaps:
-        return values
-    whole = np.full(n, fill, values.dtype)
-    whole[np.setdiff1d(np.arange(n), gaps)] = values
-    return whole
-
-
-def _image_shape(image_shape: Any) -> tuple[int, int, int] | None:
-    if image_shape is None:
-        return None
-    sizes = tuple(image_shape)
-    if len(sizes) != 3 or not all(isinstance(s, int | np.integer) and s > 0 for s in sizes):
-        raise ValueError(f"image_shape must be three positive integers (C, H, W), got {sizes}")
-    return int(sizes[0]), int(sizes[1]), int(sizes[2])
-
-
-def _check_range(array: np.ndarray) -> np.ndarray:
-    if array.dtype.kind not in "buif":
-        raise TypeError(f"X has dtype {array.dtype}; numbers are needed")
-    if array.dtype == np.float64 and max(array.max(), -array.min()) > np.finfo(np.float32).max:
-        raise ValueError("X holds values beyond the range of float32: rescale it")
-    return array
-
-
-def _row(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of skorch's history as `history_` shows it."""
-    hidden = ("batches", "train_batch_count", "train_loss_best")
-    renamed = {"train_loss": "loss"}
-    return {renamed.get(k, k): v for k, v in row.items() if k not in hidden}
 
 
 def _inside_search() -> bool:
