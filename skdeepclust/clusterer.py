@@ -16,9 +16,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skdeepclust._sklearn import fit_context
 from skdeepclust.engine.device import resolve_device, resolve_precision
-from skdeepclust.engine.files import ImageFiles, LazyImages, as_lazy
+from skdeepclust.engine.files import ImageFiles, as_lazy
 from skdeepclust.engine.images import Images, as_array, as_images
 from skdeepclust.engine.isolation import isolated
+from skdeepclust.engine.lazy import LazyImages
 from skdeepclust.engine.net import ObjectiveNet
 from skdeepclust.engine.stream import Streamed, fits, for_training
 from skdeepclust.engine.warn import warn_user

@@ -13,8 +13,8 @@ from joblib import cpu_count
 from torch import Tensor
 
 from skdeepclust.engine.decode import UnreadableImage
-from skdeepclust.engine.files import LazyImages, Picture
 from skdeepclust.engine.images import CHUNK, Images, Statistics
+from skdeepclust.engine.lazy import LazyImages, Picture
 
 __all__ = ["STORAGES", "Streamed", "fits", "for_training"]
 

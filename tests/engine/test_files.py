@@ -16,7 +16,8 @@ from skdeepclust.augment.views import Views
 from skdeepclust.engine import files as module
 from skdeepclust.engine import stream
 from skdeepclust.engine.decode import UnreadableImage
-from skdeepclust.engine.files import ImageFiles, ImageItems, Picture, as_lazy
+from skdeepclust.engine.files import ImageFiles, ImageItems, as_lazy
+from skdeepclust.engine.lazy import Picture
 from skdeepclust.engine.stream import Streamed, for_training
 
 CPU = torch.device("cpu")
