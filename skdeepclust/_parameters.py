@@ -3,14 +3,22 @@
 SHARED = """n_clusters : int, default=8
         Number of clusters K.
     backbone : str, nn.Module or callable, default="auto"
-        ``"resnet18"``, ``"resnet34"``, ``"resnet50"``, ``"convnet"`` (small), ``"mlp"`` or
-        ``"identity"``; a module with the attribute ``num_features``, which is copied; or a
-        callable ``shape -> module``. ``"auto"`` takes the MLP for vectors, the small net for
-        images up to 16 x 16 and, on a CPU, for images up to 64 x 64 or fewer than 20,000 of
-        them, and ResNet-18 otherwise.
+        ``"resnet18"``, ``"resnet34"``, ``"resnet50"``, ``"convnet"`` (small), ``"mlp"``,
+        ``"identity"`` or ``"timm:NAME"``; a module with the attribute ``num_features``, which
+        is copied; or a callable ``shape -> module``. ``"auto"`` takes the MLP for vectors, the
+        small net for images up to 16 x 16 and, on a CPU, for images up to 64 x 64 or fewer than
+        20,000 of them, and ResNet-18 otherwise, and wherever there are `weights`.
     stem : {{"auto", "small", "small-pool", "imagenet"}}, default="auto"
         First layers of a ResNet: 3x3 without pooling, 3x3 with it or 7x7 with it. ``"auto"``
-        is small up to a side of 64.
+        is small up to a side of 64, unless there are `weights`.
+    weights : None, "DEFAULT" or path, default=None
+        What the backbone starts from: random weights; those for ImageNet of torchvision or
+        timm, which are downloaded once; or a file, safetensors or a state dict of
+        ``torch.save``. With weights of timm, or of a ResNet for ImageNet, images are
+        standardised as these expect.
+    freeze_backbone : bool, default=False
+        Train the heads only, on features of the backbone as it is. They are computed once
+        with ``augment=None`` or ``augment="vectors"``, which is quick; otherwise for each view.
     image_shape : (C, H, W), default=None
         Unflattens 2-D rows into images and settles the layout of 4-D input; for image files,
         what the network sees of each. None means that 2-D rows are vectors, and that files

@@ -1,6 +1,7 @@
 """DeepClusterer: the parameters of all methods, and how they train."""
 
 import copy
+import os
 import sys
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Number, Real
@@ -16,8 +17,10 @@ from skdeepclust._parameters import ATTRIBUTES, SHARED
 from skdeepclust._sklearn import Interval, StrOptions
 from skdeepclust.augment import Views, make_augmentations
 from skdeepclust.backbones import auto_backbone, make_backbone
-from skdeepclust.clusterer import ImageClusterer
+from skdeepclust.backbones.mlp import Flatten
+from skdeepclust.clusterer import ImageClusterer, standardised
 from skdeepclust.engine.device import PRECISIONS, resolve_precision
+from skdeepclust.engine.frozen import Features, FrozenViews
 from skdeepclust.engine.images import Images
 from skdeepclust.engine.net import ObjectiveNet
 from skdeepclust.engine.objective import Learner, Objective
@@ -55,6 +58,8 @@ class DeepClusterer(ImageClusterer):
     _: KW_ONLY
     backbone: Any = "auto"
     stem: str = "auto"
+    weights: Any = None
+    freeze_backbone: bool = False
     image_shape: tuple[int, int, int] | None = None
     augment: Any = "auto"
     embedding_dim: int = 64
@@ -84,6 +89,8 @@ class DeepClusterer(ImageClusterer):
         "n_clusters": [COUNT],
         "backbone": [str, nn.Module, callable],
         "stem": [StrOptions({"auto", "small", "small-pool", "imagenet"})],
+        "weights": [str, os.PathLike, None],
+        "freeze_backbone": ["boolean"],
         "image_shape": [tuple, list, None],
         "augment": [str, callable, tuple, list, None],
         "embedding_dim": [COUNT],
@@ -180,19 +187,38 @@ class DeepClusterer(ImageClusterer):
         """Build the method's objective from a backbone and the scalar parameters."""
         raise NotImplementedError(f"{type(self).__name__} must implement _objective")
 
+    def _prepare(self, images: Images) -> Images:
+        """The images, or their features where the backbone is frozen."""
+        if not self.freeze_backbone:
+            return images
+        if len(images.shape) == 1:
+            raise ValueError("freeze_backbone=True needs images: vectors are features already")
+        if isinstance(self.backbone, str) and self.weights is None:
+            warn_user("The frozen backbone has random weights: pass weights", UserWarning)
+        backbone = self._backbone(images).to(images.device, images.dtype)
+        augmented = self.augment is not None and self.augment != "vectors"
+        return Features(images, standardised(images, []), backbone, augmented)
+
     def _train(self, images: Images) -> ObjectiveNet:
         """Train on images; a method of several stages overrides this."""
-        name = self.backbone
-        if isinstance(name, str) and name == "auto":
-            name = auto_backbone(images.shape, len(images), images.device)
-        backbone = make_backbone(name, images.shape, self.stem)
+        backbone = Flatten(images.shape) if isinstance(images, Features) else self._backbone(images)
         return self._run(self._objective(backbone, self._hp(images)), images)
+
+    def _backbone(self, images: Images) -> nn.Module:
+        name, pretrained = self.backbone, self.weights is not None
+        if isinstance(name, str) and name == "auto":
+            name = auto_backbone(images.shape, len(images), images.device, pretrained)
+        backbone = make_backbone(name, images.shape, self.stem, self.weights)
+        mean: Any = getattr(backbone, "image_mean", None)
+        if mean is not None:
+            images.statistics.expect(mean, backbone.image_std)  # type: ignore[arg-type]
+        return backbone
 
     def _run(self, objective: Objective, images: Images) -> ObjectiveNet:
         """Train an objective on images; returns the fitted net."""
         _, autocast = resolve_precision(self.precision, images.device, len(images.shape) == 3)
         learner = Learner(self._views(images, objective.n_views), objective, autocast)
-        ghost_batch_norm(learner, self.norm_batch_size)
+        ghost_batch_norm(objective, self.norm_batch_size)
         learner.to(dtype=images.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         net = ObjectiveNet(
             learner,
@@ -213,14 +239,18 @@ class DeepClusterer(ImageClusterer):
             return self.batch_size
         return min(self.batch_size, max(_LEAST_BATCH, n_samples // self._least_steps))
 
-    def _views(self, images: Images, n_views: int) -> Views:
-        augmentations = make_augmentations(copy.deepcopy(self.augment), images.shape, n_views)
-        seen = images.statistics
-        if len(images.shape) == 1:
-            return Views.for_vectors(augmentations, seen.mean, seen.std)
-        _, height, width = images.shape
-        bounds = seen.low, seen.high, seen.mean, seen.std
-        return Views.for_images(augmentations, *bounds, size=(height, width))
+    def _views(self, images: Images, n_views: int) -> Views | FrozenViews:
+        augmentations = self._augmentations(images, n_views)
+        if not isinstance(images, Features):
+            return standardised(images, augmentations)
+        plain: list[nn.Module] = [nn.Identity()] * n_views
+        own, source = (plain, augmentations) if images.augmented else (augmentations, plain)
+        _, autocast = resolve_precision(self.precision, images.device, images=True)
+        views = standardised(images.source, source)
+        return FrozenViews(views, images.backbone, standardised(images, own), autocast)
+
+    def _augmentations(self, images: Images, n_views: int) -> list[nn.Module]:
+        return make_augmentations(copy.deepcopy(self.augment), images.view_shape, n_views)
 
     def _callbacks(self) -> list[Any]:
         title = type(self).__name__

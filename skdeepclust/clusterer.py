@@ -13,8 +13,10 @@ from sklearn.base import (
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import nn
 
 from skdeepclust._sklearn import fit_context
+from skdeepclust.augment import Views
 from skdeepclust.engine.device import resolve_device, resolve_precision
 from skdeepclust.engine.files import ImageFiles, as_lazy
 from skdeepclust.engine.images import Images, as_array, as_images
@@ -25,7 +27,7 @@ from skdeepclust.engine.stream import Streamed, fits, for_training
 from skdeepclust.engine.warn import warn_user
 from skdeepclust.ops.silhouette import simplified_silhouette
 
-__all__ = ["ImageClusterer"]
+__all__ = ["ImageClusterer", "standardised"]
 
 
 class ImageClusterer(
@@ -89,11 +91,16 @@ class ImageClusterer(
         self.skipped_ = [names[i] for i in sorted(unreadable)]
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         with isolated(seed, device, self.deterministic):
+            images = self._prepare(images)
             self.net_ = self._train(images)
             labels = self._conclude(images)
         self.labels_ = _with_gaps(labels, len(samples), list(unreadable), -1)
         self._report()
         return self
+
+    def _prepare(self, images: Images) -> Images:
+        """What training sees of the images."""
+        return images
 
     def _train(self, images: Images) -> ObjectiveNet:
         """Make the net that embeds and scores samples."""
@@ -287,6 +294,24 @@ class ImageClusterer(
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+def standardised(images: Images, augmentations: list[nn.Module]) -> Views:
+    """Views of samples, standardised by their statistics and augmented.
+
+    Parameters
+    ----------
+    images : Images
+        Training samples.
+    augmentations : list of nn.Module
+        One per view.
+    """
+    seen = images.statistics
+    if len(images.shape) == 1:
+        return Views.for_vectors(augmentations, seen.mean, seen.std)
+    _, height, width = images.shape
+    bounds = seen.low, seen.high, seen.mean, seen.std
+    return Views.for_images(augmentations, *bounds, size=(height, width))
 
 
 def _unreadable(images: Images) -> list[int]:

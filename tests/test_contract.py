@@ -78,9 +78,7 @@ SHARED = {
     "verbose": 0, "storage": "auto",
 }  # fmt: skip
 # Not there yet; take a name out when its parameter works.
-LATER = {
-    "weights", "freeze_backbone", "checkpoint", "checkpoint_every"
-}  # fmt: skip
+LATER = {"checkpoint", "checkpoint_every"}
 OWN = {
     "IDFDClustering": {
         "temperature": 1.0, "decorrelation": "softmax", "decorrelation_temperature": 2.0,

@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,11 @@ class Images(Dataset):
     def shape(self) -> tuple[int, ...]:
         """Shape of one sample: (C, H, W) or (F,)."""
         return tuple(self.host.shape[1:])
+
+    @property
+    def view_shape(self) -> tuple[int, ...]:
+        """Shape of what is augmented."""
+        return self.shape
 
     @functools.cached_property
     def statistics(self) -> "Statistics":
@@ -169,6 +174,10 @@ class Statistics:
             span = self.high - self.low or 1.0
             mean, std = (mean - self.low) / span, std / span
         self.mean, self.std = mean, std
+
+    def expect(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Standardise by other figures, (C,) of images in [0, 1]: those of pretrained weights."""
+        self.mean, self.std = np.asarray(mean, dtype=float), np.asarray(std, dtype=float)
 
 
 class Batches:

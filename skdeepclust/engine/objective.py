@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skdeepclust.augment.views import Views
+from skdeepclust.engine.frozen import FrozenViews
 from skdeepclust.engine.health import Vitals
 from skdeepclust.engine.images import Images
 
@@ -162,15 +163,17 @@ class Learner(nn.Module):
 
     Parameters
     ----------
-    views : Views
-        Augmentation and standardisation.
+    views : Views or FrozenViews
+        Augmentation and standardisation, with a frozen backbone also its features.
     objective : Objective
         The method.
     precision : torch.dtype or None
         What autocast computes in; None for no autocast.
     """
 
-    def __init__(self, views: Views, objective: Objective, precision: torch.dtype | None):
+    def __init__(
+        self, views: Views | FrozenViews, objective: Objective, precision: torch.dtype | None
+    ):
         super().__init__()
         self.views = views
         self.objective = objective
