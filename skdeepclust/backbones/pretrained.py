@@ -155,6 +155,7 @@ def make_timm(name: str, channels: int, weights: Any) -> nn.Module:
     except Exception as error:  # unknown, or not to be downloaded
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise ValueError(f"backbone='timm:{name}', weights={weights!r}: {reason}") from error
+    made.num_features = getattr(made, "head_hidden_size", made.num_features)
     if weights not in (None, "DEFAULT"):
         load_state(made, read_state(weights), weights)
     if weights is not None:
