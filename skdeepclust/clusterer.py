@@ -13,10 +13,8 @@ from sklearn.base import (
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import nn
 
 from skdeepclust._sklearn import fit_context
-from skdeepclust.augment import Views
 from skdeepclust.engine.device import resolve_device, resolve_precision
 from skdeepclust.engine.files import ImageFiles, as_lazy
 from skdeepclust.engine.images import Images, as_array, as_images
@@ -27,7 +25,7 @@ from skdeepclust.engine.stream import Streamed, fits, for_training
 from skdeepclust.engine.warn import warn_user
 from skdeepclust.ops.silhouette import simplified_silhouette
 
-__all__ = ["ImageClusterer", "standardised"]
+__all__ = ["ImageClusterer"]
 
 
 class ImageClusterer(
@@ -294,24 +292,6 @@ class ImageClusterer(
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
-
-
-def standardised(images: Images, augmentations: list[nn.Module]) -> Views:
-    """Views of samples, standardised by their statistics and augmented.
-
-    Parameters
-    ----------
-    images : Images
-        Training samples.
-    augmentations : list of nn.Module
-        One per view.
-    """
-    seen = images.statistics
-    if len(images.shape) == 1:
-        return Views.for_vectors(augmentations, seen.mean, seen.std)
-    _, height, width = images.shape
-    bounds = seen.low, seen.high, seen.mean, seen.std
-    return Views.for_images(augmentations, *bounds, size=(height, width))
 
 
 def _unreadable(images: Images) -> list[int]:

@@ -72,6 +72,11 @@ class Images(Dataset):
         """Shape of what is augmented."""
         return self.shape
 
+    def expect(self, backbone: Any) -> None:
+        """Standardise as the weights of a backbone expect, if it says how."""
+        if hasattr(backbone, "image_mean"):
+            self.statistics.expect(backbone.image_mean, backbone.image_std)
+
     @functools.cached_property
     def statistics(self) -> "Statistics":
         """What standardisation needs to know."""

@@ -11,9 +11,10 @@ from numpy.random import RandomState
 from torch import Tensor, nn
 
 from skdeepclust._sklearn import Interval, StrOptions
+from skdeepclust.augment import Views
 from skdeepclust.backbones import auto_backbone, make_backbone
-from skdeepclust.backbones.mlp import Flatten
-from skdeepclust.clusterer import ImageClusterer, standardised
+from skdeepclust.clusterer import ImageClusterer
+from skdeepclust.engine.frozen import Features, FrozenViews, standardised
 from skdeepclust.engine.images import Images
 from skdeepclust.engine.net import ObjectiveNet
 from skdeepclust.engine.objective import Learner, Objective
@@ -102,46 +103,38 @@ class BackboneKMeans(ImageClusterer):
         "random_state": ["random_state"],
     }
 
-    def _train(self, images: Images) -> ObjectiveNet:
-        backbone = self._backbone(images)
-        mean = getattr(backbone, "image_mean", None)
-        if mean is not None:
-            images.statistics.expect(mean, backbone.image_std)  # type: ignore[arg-type]
-        learner = Learner(standardised(images, []), Centroids(backbone, self.n_clusters), None)
-        learner.to(dtype=images.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        net = ObjectiveNet(learner, device=str(images.device)).initialize()
-        seed = int(torch.randint(2**62, ()))
-        generator = torch.Generator(images.device).manual_seed(seed)
-        z, how = net.embed(images), {"n_init": self.n_init, "generator": generator}
-        net.objective.centers.copy_(kmeans(z, self.n_clusters, metric="cosine", **how)[0])  # type: ignore[arg-type]
-        return net
-
-    def _backbone(self, images: Images) -> nn.Module:
+    def _prepare(self, images: Images) -> Images:
+        """Features of the network, seen once."""
+        if len(images.shape) == 1:
+            return images
         name, weights = self.backbone, self.weights
-        if len(images.shape) == 1 and isinstance(name, str) and name == "auto":
-            return Flatten(images.shape)
         if isinstance(name, str) and name == "auto":
             name = auto_backbone(images.shape, len(images), images.device, pretrained=True)
         if not isinstance(name, str) and weights == "DEFAULT":
             weights = None
-        return make_backbone(name, images.shape, self.stem, weights).requires_grad_(False)
+        backbone = make_backbone(name, images.shape, self.stem, weights)
+        return Features(images, backbone, augmented=False)
+
+    def _train(self, images: Images) -> ObjectiveNet:
+        dim = images.shape[0]
+        if isinstance(images, Features):
+            as_they_are = Views.for_vectors([], torch.zeros(dim), torch.ones(dim))
+            views: Any = FrozenViews(images, [], as_they_are, None)
+        else:
+            views = standardised(images, [])
+        objective = Centroids(SimpleNamespace(n_clusters=self.n_clusters, embedding_dim=dim))
+        learner = Learner(views, objective, None).to(images.dtype)
+        net = ObjectiveNet(learner, device=str(images.device)).initialize()
+        seed = int(torch.randint(2**62, ()))
+        generator = torch.Generator(images.device).manual_seed(seed)
+        z, how = net.embed(images), {"n_init": self.n_init, "generator": generator}
+        objective.centers.copy_(kmeans(z, self.n_clusters, metric="cosine", **how)[0])  # type: ignore[arg-type]
+        return net
 
 
 class Centroids(Objective):
-    """A network as it is, and centres among its features.
-
-    Parameters
-    ----------
-    backbone : nn.Module
-        (B, *shape) -> (B, num_features).
-    n_clusters : int
-    """
-
-    def __init__(self, backbone: nn.Module, n_clusters: int):
-        dim = int(backbone.num_features)  # type: ignore[arg-type]
-        super().__init__(SimpleNamespace(n_clusters=n_clusters, embedding_dim=dim))
-        self.backbone = backbone
+    """Centres among vectors as they are."""
 
     def embed(self, x: Tensor) -> Tensor:
-        """(B, *shape) -> (B, num_features)."""
-        return self.backbone(x)
+        """The vectors (B, embedding_dim)."""
+        return x

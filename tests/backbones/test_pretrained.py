@@ -62,7 +62,9 @@ def test_images_are_standardised_as_the_weights_expect(state):
     assert not hasattr(make_backbone("resnet18", SHAPE), "image_mean")
     X, _ = make_image_blobs(12, image_shape=SHAPE, random_state=0)
     model = IDFDClustering(2, weights=state, max_epochs=1, random_state=0).fit(X)
-    torch.testing.assert_close(model.net_.module_.views.mean.flatten(), torch.tensor(net.image_mean))
+    torch.testing.assert_close(
+        model.net_.module_.views.mean.flatten(), torch.tensor(net.image_mean)
+    )
 
 
 def test_a_grey_image_is_seen_as_it_would_be_in_colour(state, resnet):
@@ -86,7 +88,7 @@ def test_what_cannot_be_downloaded_says_so(monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
-    with pytest.raises(ValueError, match="could not be downloaded: no route to host.*path"):
+    with pytest.raises(ValueError, match=r"could not be downloaded: no route to host.*path"):
         make_backbone("resnet18", SHAPE, weights="DEFAULT")
 
 

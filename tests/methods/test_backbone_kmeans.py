@@ -44,7 +44,7 @@ def test_features_are_the_networks_and_are_not_trained():
     net.num_features = 7
     before = {name: value.clone() for name, value in net.state_dict().items()}
     model = BackboneKMeans(3, backbone=net, random_state=0).fit(X)
-    for name, value in model.net_.objective.backbone.state_dict().items():
+    for name, value in model.net_.module_.views.backbone.state_dict().items():
         assert (value == before[name]).all(), name
     assert model.transform(X).shape == (40, 7)
     np.testing.assert_array_equal(model.labels_, model.predict(X))
