@@ -1,0 +1,99 @@
+"""Ward's merging of clusters, and the number of clusters at which it should stop."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["natural_break", "ward_heights"]
+
+
+@torch.no_grad()
+def ward_heights(centers: Tensor, sizes: Tensor) -> Tensor:
+    r"""Merge clusters by Ward's rule down to one, and tell how far apart the merged were.
+
+    .. math:: h(a, b) = \sqrt{\frac{2 n_a n_b}{n_a + n_b}}\, \lVert \mu_a - \mu_b \rVert
+
+    The pair of the least height is merged each time; half its square is what the merge adds to
+    the sum of squared distances to the centres. A cluster of few samples is therefore merged at
+    little height, wherever it lies.
+
+    Parameters
+    ----------
+    centers : Tensor of shape (m, dim)
+        Means of the clusters to begin with, such as many small ones of k-means.
+    sizes : Tensor of shape (m,)
+        Their numbers of samples, each at least 1.
+
+    Returns
+    -------
+    Tensor of shape (m - 1,), float64, on the CPU
+        Entry k - 1 is the height at which k + 1 clusters became k; none is greater than the
+        one before.
+
+    References
+    ----------
+    J. Ward, "Hierarchical Grouping to Optimize an Objective Function", Journal of the American
+    Statistical Association 58, 1963.
+
+    Examples
+    --------
+    >>> import torch
+    >>> centers = torch.tensor([[0.0], [1.0], [5.0]])
+    >>> ward_heights(centers, torch.ones(3))
+    tensor([5.1962, 1.0000], dtype=torch.float64)
+    """
+    mu, n = centers.detach().cpu().double(), sizes.detach().cpu().double()
+    square = torch.cdist(mu, mu, compute_mode="donot_use_mm_for_euclid_dist").square()
+    cost = 2 * n[:, None] * n / (n[:, None] + n) * square
+    cost.fill_diagonal_(torch.inf)
+    heights = []
+    for _ in range(len(mu) - 1):
+        least = int(cost.argmin())
+        a, b = divmod(least, len(cost))
+        heights.append(cost[a, b].clone())  # not a view of what changes
+        # Lance and Williams: costs of the union from those of its parts.
+        union = ((n[a] + n) * cost[a] + (n[b] + n) * cost[b] - n * cost[a, b]) / (n[a] + n[b] + n)
+        n[a] += n[b]
+        cost[a], cost[:, a] = union, union
+        cost[b], cost[:, b], cost[a, a] = torch.inf, torch.inf, torch.inf
+    return torch.stack(heights[::-1]).sqrt() if heights else mu.new_zeros(0)
+
+
+def natural_break(heights: Tensor) -> Tensor:
+    r"""Share of the variance of heights that two groups of them explain, for each cut.
+
+    .. math:: 1 - \frac{\sum_{i < k} (h_i - \bar h_{<k})^2 + \sum_{i \ge k} (h_i -
+        \bar h_{\ge k})^2}{\sum_i (h_i - \bar h)^2}
+
+    Merges within groups are of little height, merges of groups of great height: where the two
+    kinds are best told apart is the number of groups.
+
+    Parameters
+    ----------
+    heights : Tensor of shape (m - 1,)
+        Of `ward_heights`: in descending order.
+
+    Returns
+    -------
+    Tensor of shape (m - 1,), float64
+        Entry k - 1 is that of k clusters, in [0, 1]: the k - 1 first heights are one group. One
+        cluster explains nothing, nor does any cut where all heights are equal.
+
+    References
+    ----------
+    N. Otsu, "A Threshold Selection Method from Gray-Level Histograms", IEEE Transactions on
+    Systems, Man, and Cybernetics 9 (1), 1979.
+
+    Examples
+    --------
+    >>> import torch
+    >>> natural_break(torch.tensor([9.0, 9.0, 1.0, 1.0]))
+    tensor([0.0000, 0.3333, 1.0000, 0.3333], dtype=torch.float64)
+    """
+    h = heights.double()
+    first = torch.arange(len(h)).to(h)
+    sums, total = h.cumsum(0) - h, h.sum()
+    rest = len(h) - first
+    between = sums.square() / first.clamp_min(1) + (total - sums).square() / rest
+    between = between - total.square() / max(1, len(h))
+    whole = (h - h.mean()).square().sum() if len(h) else total
+    return torch.where(whole > 0, between / whole, 0.0).clamp(0, 1)
