@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.random import RandomState
 from sklearn.base import (
     BaseEstimator,
@@ -77,25 +78,26 @@ def _merge(embedded: _Embedded, ks: list[int]) -> list[float]:
     m = min(n, max(ks[-1] + 1, min(wanted, n // _LEAST_ROWS)))
     centers, labels, _ = embedded.clustered(m)
     sizes = labels.bincount(minlength=m)
-    breaks = natural_break(ward_heights(centers[sizes > 0], sizes[sizes > 0]))
-    return [float(breaks[k - 1]) if k <= len(breaks) else 0.0 for k in ks]
+    heights = ward_heights(centers[sizes > 0], sizes[sizes > 0])
+    # Centres without samples are of rows that are equal, which merge at height 0.
+    breaks = natural_break(F.pad(heights, (0, m - 1 - len(heights))))
+    return [float(breaks[k - 1]) for k in ks]
 
 
 def _stability(embedded: _Embedded, ks: list[int]) -> list[float]:
     """Mean agreement, by ARI, of the clusters that random halves give to all rows."""
-    rows, generator, scores = embedded.rows, embedded.random(), []
+    rows, random, scores = embedded.rows, embedded.random(), []
     half, told = max(ks[-1], len(rows) // 2), rows[embedded.some()].cpu().numpy()
-    device = rows.device
-    halves = [
-        torch.randperm(len(rows), generator=generator, device=device)[:half] for _ in range(_HALVES)
-    ]
+    orders = [torch.rand(len(rows), generator=random, device=rows.device) for _ in range(_HALVES)]
+    halves = [order.argsort()[:half] for order in orders]
     for k in ks:
         labels = []
         for part in halves:
-            centers, _, _ = kmeans(rows[part], k, n_init=embedded.n_init, generator=generator)
+            centers, *_ = kmeans(rows[part], k, n_init=embedded.n_init, generator=embedded.random())
             labels.append(pairwise_distances_argmin(told, centers.cpu().numpy()))
-        pairs = itertools.combinations(labels, 2)
-        scores.append(float(np.mean([adjusted_rand_score(*pair) for pair in pairs])))
+        pairs = [adjusted_rand_score(*pair) for pair in itertools.combinations(labels, 2)]
+        # That all agree on a single cluster is no finding.
+        scores.append(float(np.mean(pairs)) if any(map(np.any, labels)) else 0.0)
     return scores
 
 
@@ -155,7 +157,8 @@ class KSelection(
         it is within scikit-learn's `FrozenEstimator`, for instance to compare criteria.
     n_clusters : iterable of int or int, default=None
         Numbers k to choose from, each at least 2 and less than the number of samples. None
-        is 2 to 20, or as many as there are samples for.
+        is 2 to 20, or as many as there are samples for. A single integer, also 1, leaves no
+        choice.
     criterion : str, default="merge"
         What is greatest at the k that is taken:
 
@@ -273,7 +276,7 @@ class KSelection(
             name = type(self.estimator).__name__
             raise TypeError(f"estimator must have transform, which {name} has not")
         _candidates(self.n_clusters, _count(X))
-        self.estimator_ = clone(self.estimator).fit(X)
+        self.estimator_ = clone(self.estimator).fit(X, None)  # FrozenEstimator insists on y
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.estimator_, name):
                 setattr(self, name, getattr(self.estimator_, name))
@@ -389,14 +392,15 @@ def _candidates(n_clusters: Iterable[int] | int | None, n_samples: int | None) -
         if most < _LEAST:
             raise ValueError(f"n_samples={n_samples} leaves n_clusters nothing to choose from")
         return list(range(_LEAST, most + 1))
-    given = [n_clusters] if isinstance(n_clusters, Integral) else n_clusters
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise ValueError(f"n_clusters must be integers, got {n_clusters!r}")
-    ks: list[Any] = list(given)
+    if isinstance(n_clusters, Iterable) and not isinstance(n_clusters, str):
+        ks, least = list(n_clusters), _LEAST
+    else:
+        ks, least = [n_clusters], 1
     if not ks:
         raise ValueError("n_clusters is empty: there is nothing to choose from")
-    if not all(isinstance(k, Integral) and not isinstance(k, bool) and k >= 2 for k in ks):
-        raise ValueError(f"n_clusters must be integers of at least 2, got {n_clusters!r}")
+    whole = all(isinstance(k, Integral) and not isinstance(k, bool) for k in ks)
+    if not whole or min(ks) < least:
+        raise ValueError(f"n_clusters must be integers of at least {least}, got {n_clusters!r}")
     if n_samples is not None and max(ks) >= n_samples:
         raise ValueError(f"n_clusters={max(ks)} must be less than n_samples={n_samples}")
     return sorted({int(k) for k in ks})

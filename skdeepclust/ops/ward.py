@@ -41,7 +41,7 @@ def ward_heights(centers: Tensor, sizes: Tensor) -> Tensor:
     >>> ward_heights(centers, torch.ones(3))
     tensor([5.1962, 1.0000], dtype=torch.float64)
     """
-    mu, n = centers.detach().cpu().double(), sizes.detach().cpu().double()
+    mu, n = centers.detach().cpu().double(), sizes.detach().cpu().double().clone()
     square = torch.cdist(mu, mu, compute_mode="donot_use_mm_for_euclid_dist").square()
     cost = 2 * n[:, None] * n / (n[:, None] + n) * square
     cost.fill_diagonal_(torch.inf)
