@@ -33,7 +33,7 @@ from skdeepclust._sklearn import Interval, StrOptions, fit_context
 from skdeepclust.engine.warn import warn_user
 from skdeepclust.ops.kmeans import kmeans
 from skdeepclust.ops.silhouette import simplified_silhouette
-from skdeepclust.ops.ward import natural_break, ward_heights
+from skdeepclust.ops.ward import merge_gaps, ward_heights
 
 __all__ = ["KSelection"]
 
@@ -72,7 +72,7 @@ class _Embedded:
 
 
 def _merge(embedded: _Embedded, ks: list[int]) -> list[float]:
-    """How clearly the heights of Ward's merges fall into those above and below k clusters."""
+    """Gaps between the heights of Ward's merges of many small clusters."""
     n = len(embedded.rows)
     wanted = max(_CENTERS, _CENTERS_PER_CLUSTER * ks[-1])
     m = min(n, max(ks[-1] + 1, min(wanted, n // _LEAST_ROWS)))
@@ -80,8 +80,8 @@ def _merge(embedded: _Embedded, ks: list[int]) -> list[float]:
     sizes = labels.bincount(minlength=m)
     heights = ward_heights(centers[sizes > 0], sizes[sizes > 0])
     # Centres without samples are of rows that are equal, which merge at height 0.
-    breaks = natural_break(F.pad(heights, (0, m - 1 - len(heights))))
-    return [float(breaks[k - 1]) for k in ks]
+    gaps = merge_gaps(F.pad(heights, (0, m - 1 - len(heights))))
+    return [float(gaps[k - 1]) for k in ks]
 
 
 def _stability(embedded: _Embedded, ks: list[int]) -> list[float]:
@@ -162,10 +162,10 @@ class KSelection(
     criterion : str, default="merge"
         What is greatest at the k that is taken:
 
-        - ``"merge"``: how clearly the heights of Ward's merges, from many small clusters down
-          to one, fall into small ones, down to k clusters, and great ones, see
-          :func:`skdeepclust.ops.ward.natural_break`. A cluster counts by its size, so that
-          a few odd samples are none;
+        - ``"merge"``: the gap between the merges, from many small clusters down to one by
+          Ward's rule, that lead to k clusters and that would lead on, see
+          :func:`skdeepclust.ops.ward.merge_gaps`. A cluster counts by its size, so that a few
+          odd samples are none;
         - ``"silhouette"``: the mean silhouette;
         - ``"simplified_silhouette"``: the same by distances to centres;
         - ``"davies_bouldin"``: minus the index of Davies and Bouldin;

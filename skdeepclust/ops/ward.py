@@ -1,9 +1,10 @@
 """Ward's merging of clusters, and the number of clusters at which it should stop."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["natural_break", "ward_heights"]
+__all__ = ["merge_gaps", "ward_heights"]
 
 
 @torch.no_grad()
@@ -58,14 +59,13 @@ def ward_heights(centers: Tensor, sizes: Tensor) -> Tensor:
     return torch.stack(heights[::-1]).sqrt() if heights else mu.new_zeros(0)
 
 
-def natural_break(heights: Tensor) -> Tensor:
-    r"""Share of the variance of heights that two groups of them explain, for each cut.
+def merge_gaps(heights: Tensor) -> Tensor:
+    r"""How much lower the next merge would have been, for each number of clusters.
 
-    .. math:: 1 - \frac{\sum_{i < k} (h_i - \bar h_{<k})^2 + \sum_{i \ge k} (h_i -
-        \bar h_{\ge k})^2}{\sum_i (h_i - \bar h)^2}
+    .. math:: g_k = \frac{\sqrt{h_{k-1}} - \sqrt{h_k}}{\sqrt{h_1}}
 
-    Merges within groups are of little height, merges of groups of great height: where the two
-    kinds are best told apart is the number of groups.
+    where :math:`h_k` is the height at which k + 1 clusters became k. Merges inside a group are
+    of little height, merges of groups of great height: the gap is widest at the number of groups.
 
     Parameters
     ----------
@@ -75,25 +75,21 @@ def natural_break(heights: Tensor) -> Tensor:
     Returns
     -------
     Tensor of shape (m - 1,), float64
-        Entry k - 1 is that of k clusters, in [0, 1]: the k - 1 first heights are one group. One
-        cluster explains nothing, nor does any cut where all heights are equal.
+        Entry k - 1 is the gap at k clusters, in [0, 1]. One cluster has none, 0, as have all where
+        every height is 0.
 
-    References
-    ----------
-    N. Otsu, "A Threshold Selection Method from Gray-Level Histograms", IEEE Transactions on
-    Systems, Man, and Cybernetics 9 (1), 1979.
+    Notes
+    -----
+    Ours is the root. Differences of the heights themselves favour two or three clusters where
+    groups lie at unequal distances, as differences of their squares do more; differences of
+    logarithms, hence ratios, make much of small groups that a large one falls into.
 
     Examples
     --------
     >>> import torch
-    >>> natural_break(torch.tensor([9.0, 9.0, 1.0, 1.0]))
-    tensor([0.0000, 0.3333, 1.0000, 0.3333], dtype=torch.float64)
+    >>> merge_gaps(torch.tensor([9.0, 9.0, 1.0, 0.0]))
+    tensor([0.0000, 0.0000, 0.6667, 0.3333], dtype=torch.float64)
     """
-    h = heights.double()
-    first = torch.arange(len(h)).to(h)
-    sums, total = h.cumsum(0) - h, h.sum()
-    rest = len(h) - first
-    between = sums.square() / first.clamp_min(1) + (total - sums).square() / rest
-    between = between - total.square() / max(1, len(h))
-    whole = (h - h.mean()).square().sum() if len(h) else total
-    return torch.where(whole > 0, between / whole, 0.0).clamp(0, 1)
+    roots = heights.double().sqrt()
+    gaps = F.pad(roots[:-1] - roots[1:], (1, 0)) if len(roots) else roots
+    return torch.where(roots[:1] > 0, gaps / roots[:1], 0.0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.cluster.hierarchy import ward
 
-from skdeepclust.ops.ward import natural_break, ward_heights
+from skdeepclust.ops.ward import merge_gaps, ward_heights
 
 
 def normal(*shape, seed=0):
@@ -60,31 +60,34 @@ def test_arguments_stay_as_they_are():
 
 def test_one_cluster_has_no_merge():
     assert len(ward_heights(torch.zeros(1, 2), torch.ones(1))) == 0
-    assert len(natural_break(torch.zeros(0))) == 0
+    assert len(merge_gaps(torch.zeros(0))) == 0
 
 
-def naive_break(heights, k):
-    parts = heights[: k - 1], heights[k - 1 :]
-    within = sum(((part - part.mean()) ** 2).sum() for part in parts if len(part))
-    return 1 - within / ((heights - heights.mean()) ** 2).sum()
-
-
-def test_natural_break_is_the_share_of_variance():
+def test_gaps_are_differences_of_roots():
     heights = normal(9).abs().sort(descending=True).values
-    shares = natural_break(heights)
-    for k in range(1, 10):
-        expected = naive_break(heights.numpy(), k)
-        assert float(shares[k - 1]) == pytest.approx(expected, abs=1e-12)
+    gaps = merge_gaps(heights)
+    roots = np.sqrt(heights.numpy())
+    for k in range(2, 10):
+        expected = (roots[k - 2] - roots[k - 1]) / roots[0]
+        assert float(gaps[k - 1]) == pytest.approx(expected, abs=1e-12)
+    assert gaps[0] == 0
+    assert float(gaps.sum()) == pytest.approx(1 - roots[-1] / roots[0])
 
 
-def test_equal_heights_have_no_break():
-    assert natural_break(torch.full((5,), 0.3)).tolist() == [0] * 5
+def test_gaps_do_not_depend_on_the_scale():
+    heights = torch.tensor([4.0, 3.0, 1.0])
+    torch.testing.assert_close(merge_gaps(heights), merge_gaps(100 * heights))
+
+
+@pytest.mark.parametrize("height", [0.0, 0.3])
+def test_equal_heights_have_no_gap(height):
+    assert merge_gaps(torch.full((5,), height)).tolist() == [0] * 5
 
 
 @pytest.mark.parametrize("k", [2, 5, 9])
-def test_the_break_is_at_the_number_of_groups(k):
+def test_the_gap_is_widest_at_the_number_of_groups(k):
     generator = torch.Generator().manual_seed(k)
     groups = 5 * torch.randn(k, 16, generator=generator)
     centers = (groups[:, None] + torch.randn(k, 10, 16, generator=generator) / 5).flatten(0, 1)
     sizes = torch.randint(1, 40, (len(centers),), generator=generator)
-    assert int(natural_break(ward_heights(centers, sizes)).argmax()) + 1 == k
+    assert int(merge_gaps(ward_heights(centers, sizes)).argmax()) + 1 == k
