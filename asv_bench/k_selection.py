@@ -38,13 +38,13 @@ COLUMNS = {name: data.column for name, data in DATASETS.items()} | {
 RANGE = range(2, 31)
 # What is trained where nothing is said: data set, method, numbers it is trained at, seeds.
 PLAN = [
-    ("digits", "IDFDClustering", (10,), (0, 1, 2)),
-    ("digits", "IDFDClustering", (5, 20), (0,)),
-    ("digits", "ProPosClustering", (5, 10, 20), (0,)),
+    ("digits", "IDFDClustering", (20,), (0, 1, 2)),
     ("mnist10k", "IDFDClustering", (20,), (0,)),
     ("coil20", "IDFDClustering", (30,), (0,)),
-    *((name, "IDFDClustering", (10,), (0,)) for name in BLOBS),
-    *((name, "pixels", (0,), (0,)) for name in ("digits", "mnist10k", "coil20", *BLOBS)),
+    *((name, "IDFDClustering", (20,), (0,)) for name in BLOBS),
+    ("digits", "IDFDClustering", (5, 10), (0,)),
+    ("digits", "pixels", (0,), (0,)),
+    ("digits", "ProPosClustering", (5, 10, 20), (0,)),
 ]
 KEY = ("dataset", "method", "trained_at", "seed", "criterion")
 

@@ -20,8 +20,8 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skdeepclust import IDFDClustering
-from skdeepclust.datasets import make_image_blobs
-from skdeepclust.metrics import silhouette_scorer, stability_scorer
+from skdeepclust.datasets import load_digits_images, make_image_blobs
+from skdeepclust.metrics import clustering_accuracy, silhouette_scorer, stability_scorer
 from skdeepclust.model_selection import KSelection, TransductiveSplit
 from skdeepclust.ops.ward import merge_gaps, ward_heights
 
@@ -372,3 +372,22 @@ def test_a_representation_is_needed(blobs):
     for method in ("predict", "transform", "score"):
         with pytest.raises(NotFittedError):
             getattr(KSelection(pca()), method)(blobs[0])
+
+
+# -- real images --------------------------------------------------------------------------------
+
+
+def test_ten_digits_in_few_epochs():
+    X, y = load_digits_images(return_X_y=True)
+    selection = KSelection(IDFDClustering(20, max_epochs=30, random_state=0), **SEEDED).fit(X)
+    assert 9 <= selection.best_n_clusters_ <= 11
+    assert clustering_accuracy(y, selection.labels_) > 0.85
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_ten_digits_by_default(seed):
+    X, y = load_digits_images(return_X_y=True)
+    selection = KSelection(IDFDClustering(20, random_state=seed), random_state=seed).fit(X)
+    assert 9 <= selection.best_n_clusters_ <= 11
+    assert clustering_accuracy(y, selection.labels_) > 0.9
