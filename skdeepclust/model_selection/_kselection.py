@@ -193,7 +193,7 @@ class KSelection(
     labels_ : ndarray of shape (n_samples,), int64
         Cluster of each sample by k-means with `best_n_clusters_`; -1 where the embedding is not
         finite, as of skipped files.
-    cluster_centers_ : ndarray of shape (best_n_clusters_, dim)
+    cluster_centers_ : ndarray of shape (n_chosen, dim)
         Centres of these clusters in the embedding.
     n_features_in_, feature_names_in_
         Those of `estimator_`, where it has them.
