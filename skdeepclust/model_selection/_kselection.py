@@ -154,7 +154,9 @@ class KSelection(
         pipeline. It is cloned, and trained with the number of clusters that it has, if any:
         a method whose training does not use it, such as
         :class:`~skdeepclust.IDFDClustering`, favours none. What is trained already is left as
-        it is within scikit-learn's `FrozenEstimator`, for instance to compare criteria.
+        it is within scikit-learn's `FrozenEstimator`, for instance to compare criteria. To
+        cluster X itself take scikit-learn's `FunctionTransformer`, not its `KMeans`, whose
+        transform is the distances to its centres.
     n_clusters : iterable of int or int, default=None
         Numbers k to choose from, each at least 2 and less than the number of samples. None
         is 2 to 20, or as many as there are samples for. A single integer, also 1, leaves no
