@@ -4,13 +4,11 @@ import itertools
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from sklearn.base import clone
-from sklearn.metrics import davies_bouldin_score, silhouette_score
+from sklearn.metrics import davies_bouldin_score, pairwise_distances, silhouette_score
 
 from skdeepclust.metrics._scores import clustering_accuracy, clustering_report
-from skdeepclust.ops.silhouette import simplified_silhouette
 
 # The silhouette takes all pairwise distances; this many rows take about a second.
 _MAX_ROWS = 10_000
@@ -132,11 +130,15 @@ def simplified_silhouette_scorer(estimator: Any, X: Any, y: ArrayLike | None = N
     rows, labels = _embedded(estimator, X)
     if not _comparable(labels):
         return -1.0
-    _, codes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    z, assigned = torch.from_numpy(rows), torch.from_numpy(codes)
-    sums = z.new_zeros(len(sizes), z.shape[1]).index_add_(0, assigned, z)
-    centers = sums / torch.from_numpy(sizes)[:, None]
-    return float(simplified_silhouette(z, centers, assigned))
+    clusters, codes = np.unique(labels, return_inverse=True)
+    means = np.stack([rows[codes == k].mean(axis=0) for k in range(len(clusters))])
+    distances = pairwise_distances(rows, means)
+    each = np.arange(len(rows))
+    own = distances[each, codes]
+    distances[each, codes] = np.inf
+    other = distances.min(axis=1)
+    scale = np.maximum(own, other)
+    return float(np.mean(np.divide(other - own, scale, out=np.zeros_like(scale), where=scale > 0)))
 
 
 def davies_bouldin_scorer(estimator: Any, X: Any, y: ArrayLike | None = None) -> float:

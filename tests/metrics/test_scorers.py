@@ -158,6 +158,10 @@ def test_simplified_silhouette_is_the_score_of_an_estimator_whose_centers_are_me
     assert simplified_silhouette_scorer(pipeline, X) == pytest.approx(expected)
 
 
+def test_equal_samples_in_two_clusters_score_zero():
+    assert simplified_silhouette_scorer(Fixed([0, 1, 0, 1]), np.zeros((4, 2))) == 0.0
+
+
 def test_davies_bouldin_is_negated(blobs):
     X, y = blobs
     assert davies_bouldin_scorer(Fixed(y), X) == -davies_bouldin_score(X, y)
