@@ -277,18 +277,20 @@ class KSelection(
         if not hasattr(self.estimator, "transform"):
             name = type(self.estimator).__name__
             raise TypeError(f"estimator must have transform, which {name} has not")
-        _candidates(self.n_clusters, _count(X))
+        ks, n_samples = _numbers(self.n_clusters), _count(X)
+        if n_samples is not None:
+            _candidates(ks, n_samples)
         self.estimator_ = clone(self.estimator).fit(X, None)  # FrozenEstimator insists on y
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.estimator_, name):
                 setattr(self, name, getattr(self.estimator_, name))
         rows = self._embed(X)
-        self._choose(rows[np.isfinite(rows).all(axis=1)])
+        finite = rows[np.isfinite(rows).all(axis=1)]
+        self._choose(finite, _candidates(ks, len(finite)))
         self.labels_ = self._assign(rows)
         return self
 
-    def _choose(self, rows: np.ndarray) -> None:
-        ks = _candidates(self.n_clusters, len(rows))
+    def _choose(self, rows: np.ndarray, ks: list[int]) -> None:
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         z = torch.from_numpy(rows).to(_device(self.estimator_))
         embedded = _Embedded(z, int(self.n_init), int(self.max_samples), int(seed))
@@ -387,13 +389,10 @@ class KSelection(
         return tags
 
 
-def _candidates(n_clusters: Iterable[int] | int | None, n_samples: int | None) -> list[int]:
-    """Numbers to choose from, ascending; all of them usable for so many samples."""
+def _numbers(n_clusters: Iterable[int] | int | None) -> list[int] | None:
+    """Numbers that were asked for, ascending; None where the samples are to settle them."""
     if n_clusters is None:
-        most = _MOST if n_samples is None else min(_MOST, n_samples - 1)
-        if most < _LEAST:
-            raise ValueError(f"n_samples={n_samples} leaves n_clusters nothing to choose from")
-        return list(range(_LEAST, most + 1))
+        return None
     if isinstance(n_clusters, Iterable) and not isinstance(n_clusters, str):
         ks, least = list(n_clusters), _LEAST
     else:
@@ -403,9 +402,18 @@ def _candidates(n_clusters: Iterable[int] | int | None, n_samples: int | None) -
     whole = all(isinstance(k, Integral) and not isinstance(k, bool) for k in ks)
     if not whole or min(ks) < least:
         raise ValueError(f"n_clusters must be integers of at least {least}, got {n_clusters!r}")
-    if n_samples is not None and max(ks) >= n_samples:
-        raise ValueError(f"n_clusters={max(ks)} must be less than n_samples={n_samples}")
     return sorted({int(k) for k in ks})
+
+
+def _candidates(ks: list[int] | None, n_samples: int) -> list[int]:
+    """Numbers to choose from for so many samples."""
+    if ks is None:
+        ks = list(range(_LEAST, min(_MOST, n_samples - 1) + 1))
+    if not ks:
+        raise ValueError(f"n_samples={n_samples} leaves n_clusters nothing to choose from")
+    if ks[-1] >= n_samples:
+        raise ValueError(f"n_clusters={ks[-1]} must be less than n_samples={n_samples}")
+    return ks
 
 
 def _count(X: Any) -> int | None:

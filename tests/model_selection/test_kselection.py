@@ -311,6 +311,14 @@ def test_fewer_distinct_rows_than_clusters(criterion):
     assert set(selection.labels_) == {0, 1, 2}
 
 
+@pytest.mark.parametrize("n_clusters", [np.arange(3, 8), (7, 3, 5, 4, 6), {3, 4, 5, 6, 7}])
+def test_numbers_come_in_any_iterable(blobs, n_clusters):
+    selection = KSelection(pca(), n_clusters, **SEEDED).fit(blobs[0])
+    assert selection.n_clusters_range_.tolist() == [3, 4, 5, 6, 7]
+    once = KSelection(pca(), (k for k in range(3, 8)), **SEEDED).fit(blobs[0])
+    assert once.scores_ == selection.scores_
+
+
 @pytest.mark.parametrize("criterion", CRITERIA)
 def test_a_single_number_leaves_no_choice(blobs, criterion):
     X, _ = blobs
@@ -341,6 +349,7 @@ def test_the_default_range_suits_few_samples(n, criterion):
         ([True, 3], "n_clusters must be integers"),
         ("23", "n_clusters must be integers"),
         (2.0, "n_clusters must be integers"),
+        ([[2, 3]], "n_clusters must be integers"),
         ([2, 400], "n_clusters=400 must be less than n_samples=400"),
         (401, "n_clusters=401 must be less than n_samples=400"),
     ],
