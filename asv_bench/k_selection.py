@@ -7,11 +7,13 @@
 
 A model is trained once for each data set, method, seed and number of clusters that it is trained
 at, and all criteria choose on its embedding. With --embeddings FOLDER embeddings are kept there,
-and taken from there the next time, so that a criterion can be tried without training anew. The
-classes are never read but for their number, which the table shows beside what was found.
+and taken from there the next time, so that a criterion can be tried without training anew. No
+choice reads the classes: the table shows their number beside what was found, and some rows are of
+the images of some classes only.
 """
 
 import argparse
+import functools
 import json
 import os
 import sys
@@ -32,8 +34,17 @@ FILE = HERE / "results" / "k_selection.json"
 PAGE = ROOT / "docs" / "no_idea_of_k.md"
 CRITERIA = ("merge", "silhouette", "simplified_silhouette", "davies_bouldin", "stability")
 BLOBS = {"blobs3": 3, "blobs6": 6, "blobs15": 15}
-COLUMNS = {name: data.column for name, data in DATASETS.items()} | {
-    name: f"drawn shapes, {k}" for name, k in BLOBS.items()
+# Images of some classes only, in the embedding of all.
+PARTS = {
+    f"{name} {','.join(map(str, classes))}": (name, classes)
+    for name in ("digits", "mnist10k")
+    for classes in ((0, 1, 2), (0, 3, 4, 6, 9), (1, 2, 3, 5, 7, 8))
+}
+COLUMNS = {name: data.column for name, data in DATASETS.items()}
+COLUMNS |= {name: f"drawn shapes, {k}" for name, k in BLOBS.items()}
+COLUMNS |= {
+    part: f"{COLUMNS[name]}, classes {', '.join(map(str, classes))}"
+    for part, (name, classes) in PARTS.items()
 }
 RANGE = range(2, 31)
 # What is trained where nothing is said: data set, method, numbers it is trained at, seeds.
@@ -42,6 +53,7 @@ PLAN = [
     ("mnist10k", "IDFDClustering", (20,), (0,)),
     ("coil20", "IDFDClustering", (30,), (0,)),
     *((name, "IDFDClustering", (20,), (0,)) for name in BLOBS),
+    *((name, "IDFDClustering", (20,), (0,)) for name in PARTS),
     ("digits", "IDFDClustering", (5, 10), (0,)),
     ("digits", "pixels", (0,), (0,)),
     ("digits", "ProPosClustering", (5, 10, 20), (0,)),
@@ -50,25 +62,37 @@ KEY = ("dataset", "method", "trained_at", "seed", "criterion")
 
 
 def load(dataset, data_home):
-    """Images and the number of their classes."""
+    """Images and their classes."""
     if dataset in BLOBS:
         from skdeepclust.datasets import make_image_blobs
 
-        return make_image_blobs(1_000, n_classes=BLOBS[dataset], random_state=0)[0]
-    return DATASETS[dataset].load(data_home)[0]
+        return make_image_blobs(1_000, n_classes=BLOBS[dataset], random_state=0)
+    return DATASETS[dataset].load(data_home)
 
 
 def n_classes(dataset):
+    if dataset in PARTS:
+        return len(PARTS[dataset][1])
     return BLOBS.get(dataset) or DATASETS[dataset].n_clusters
 
 
 def embed(job, args):
+    """Embedding of a data set, or of some of its classes."""
+    dataset, *how = job
+    if dataset not in PARTS:
+        return embed_all(dataset, *how, args.data_home, args.embeddings)
+    dataset, classes = PARTS[dataset]
+    z = embed_all(dataset, *how, args.data_home, args.embeddings)
+    return z[np.isin(load(dataset, args.data_home)[1], classes)]
+
+
+@functools.cache
+def embed_all(dataset, method, trained_at, seed, data_home, folder):
     """Embedding of a trained model, or the pixels."""
-    dataset, method, trained_at, seed = job
-    kept = args.embeddings and args.embeddings / f"{dataset}-{method}-{trained_at}-{seed}.npy"
+    kept = folder and folder / f"{dataset}-{method}-{trained_at}-{seed}.npy"
     if kept and kept.exists():
         return np.load(kept)
-    X = load(dataset, args.data_home)
+    X, _ = load(dataset, data_home)
     if method == "pixels":
         return X.reshape(len(X), -1).astype(np.float32) / max(1, X.max())
     import skdeepclust
