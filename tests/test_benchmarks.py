@@ -1,12 +1,17 @@
 """The asv suite imports and sets up; asv itself measures."""
 
+import functools
 import importlib
 import inspect
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+
+import skdeepclust
+from skdeepclust.datasets import make_image_blobs
 
 FOLDER = Path(__file__).parents[1] / "asv_bench"
 MODULES = sorted(p.stem for p in (FOLDER / "benchmarks").glob("[a-z]*.py") if p.stem != "common")
@@ -111,3 +116,43 @@ def test_a_pair_takes_turns_and_says_the_ratio(script):
     ran_on = {"commit": None, "cpu": "CPU", **dict.fromkeys(side_by_side.PEERS, "1")}
     text = side_by_side.render({"training": {"environment": ran_on, "rows": rows}})
     assert "| what | peer | 16.67 images/s | 3.00 |" in text and "CPU, one thread" in text
+
+
+def test_numbers_of_clusters_are_found_kept_and_shown(script, tmp_path, monkeypatch):
+    k_selection = script("k_selection")
+    page = tmp_path / "page.md"
+    page.write_text("# Title\n\n<!-- results:begin -->\nold\n<!-- results:end -->\n")
+    monkeypatch.setattr(k_selection, "FILE", tmp_path / "k_selection.json")
+    monkeypatch.setattr(k_selection, "PAGE", page)
+    monkeypatch.setattr(k_selection, "PLAN", [("blobs3", "pixels", (0,), (0, 1))])
+    monkeypatch.setattr(k_selection, "RANGE", range(2, 6))
+    args = ["--criteria", "merge", "simplified_silhouette"]
+    assert k_selection.main([*args, "--datasets", "blobs3", "--methods", "pixels"]) == 0
+    rows = json.loads((tmp_path / "k_selection.json").read_text())
+    assert [(row["seed"], row["found"]) for row in rows] == [(0, 3), (0, 3), (1, 3), (1, 3)]
+    assert rows[0]["scores"].keys() == {"2", "3", "4", "5"} and rows[0]["classes"] == 3
+    assert "| drawn shapes, 3 | 3 | pixels | - | 0 | 3 | - | 3 | - | - |" in page.read_text()
+    assert "old" not in page.read_text()
+    # What is there is not run again.
+    monkeypatch.setattr(k_selection, "choose", None)
+    assert k_selection.main(args) == k_selection.main(["--check"]) == 0
+    page.write_text(page.read_text().replace("pixels", "features"))
+    assert k_selection.main(["--check"]) == 1
+
+
+def test_embeddings_are_kept(script, tmp_path, monkeypatch):
+    k_selection = script("k_selection")
+    args = k_selection.argparse.Namespace(embeddings=tmp_path / "kept", data_home=None)
+    data = make_image_blobs(40, random_state=0)
+    monkeypatch.setattr(k_selection, "load", lambda dataset, data_home: data)
+    brief = functools.partial(skdeepclust.IDFDClustering, max_epochs=1)
+    monkeypatch.setattr(skdeepclust, "IDFDClustering", brief)
+    job = ("blobs3", "IDFDClustering", 4, 0)
+    z = k_selection.embed(job, args)
+    assert z.shape == (40, 64)
+    monkeypatch.setattr(k_selection, "PARTS", {"part": ("blobs3", (0, 2))})
+    part = k_selection.embed(("part", *job[1:]), args)
+    np.testing.assert_array_equal(part, z[data[1] != 1])
+    monkeypatch.setattr(k_selection, "load", None)
+    k_selection.embed_all.cache_clear()
+    np.testing.assert_array_equal(k_selection.embed(job, args), z)
