@@ -46,7 +46,21 @@ def load_coil20(data_home):
     return np.load(folder / "train_x.npy"), np.load(folder / "train_y.npy").astype(np.int64)
 
 
-DATASETS = {
+def imbalanced(load, data_home, ratio=10):
+    """Thin out the classes, the last to a share of 1 / ratio, those between in equal ratios."""
+    images, target = load(data_home)
+    counts = np.bincount(target)
+    shares = ratio ** -np.linspace(0, 1, len(counts))
+    random = np.random.RandomState(0)
+    kept = [
+        random.permutation(np.flatnonzero(target == c))[: round(counts.min() * share)]
+        for c, share in enumerate(shares)
+    ]
+    kept = np.sort(np.concatenate(kept))
+    return images[kept], target[kept]
+
+
+BALANCED = {
     "digits": Dataset(
         title="Digits of scikit-learn: 1,797 images, 8 x 8, grey, 10 classes",
         column="digits",
@@ -81,6 +95,22 @@ DATASETS = {
         n_images=10_000,
         n_clusters=10,
         load=partial(load_test_part, "fetch_cifar10"),
+    ),
+}
+DATASETS = BALANCED | {
+    "digits-imbalanced": Dataset(
+        title="Digits, imbalanced: 710 images, 174 zeros to 17 nines",
+        column="digits 10:1",
+        n_images=710,
+        n_clusters=10,
+        load=partial(imbalanced, load_digits),
+    ),
+    "mnist-imbalanced": Dataset(
+        title="MNIST, test part, imbalanced: 3,646 images, 892 zeros to 89 nines",
+        column="MNIST test 10:1",
+        n_images=3646,
+        n_clusters=10,
+        load=partial(imbalanced, BALANCED["mnist10k"].load),
     ),
 }
 
@@ -148,7 +178,7 @@ def _methods():
 
 def _variants():
     return {
-        name: Entrant(title, "variant", partial(_ours, method, parameters))
+        name: Entrant(title, "variant", partial(_ours, method, parameters), tuple(BALANCED))
         for name, (title, method, parameters) in VARIANTS.items()
     }
 
@@ -183,7 +213,7 @@ def _peers():
     for name, parameters in CLUSTPY.items():
         needs = clustpy + umap if name == "N2D" else clustpy
         build = partial(_clustpy, name, parameters)
-        found[name] = Entrant(f"{name} (ClustPy)", "peer", build, needs=needs)
+        found[name] = Entrant(f"{name} (ClustPy)", "peer", build, tuple(BALANCED), needs)
     return found
 
 
