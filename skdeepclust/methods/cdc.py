@@ -81,6 +81,9 @@ class CDCClustering(DeepClusterer):
     all values of parameters. The method of this name
     that is known for calibrated confidences is another one.
 
+    Sizes of clusters: all are taken to be equal, which nothing relaxes; groups of very unequal
+    size are split and joined.
+
     ``predict`` is the largest entry of z_c; ``predict_proba`` its softmax at temperature
     `assignment_temperature`. ``cluster_centers_`` are the means of the embeddings of each
     cluster and play no part in ``predict``.

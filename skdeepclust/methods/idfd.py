@@ -67,6 +67,9 @@ class IDFDClustering(DeepClusterer):
     ``predict_proba`` is the softmax of minus the squared distances to the centres, at
     temperature 0.1.
 
+    Sizes of clusters: training knows no clusters; k-means at the end prefers groups of like
+    spread, so that a small group beside a large one may be joined to it.
+
     Deviations from the official code, which is a script for CIFAR-10: both losses are means,
     as in the code (the paper sums over the images); the bank is updated once per step,
     explicitly; norms have an epsilon; k-means runs on the clean eval-mode embedding, so that

@@ -65,6 +65,9 @@ class ProPosClustering(DeepClusterer):
     -----
     ``predict_proba`` is the softmax of the cosines to the centres, at temperature 0.1.
 
+    Sizes of clusters: every prototype that a batch holds counts alike, but small clusters are
+    often missing from a batch; ``resample=True`` draws all clusters equally often.
+
     Deviations from the official code: prototypes and their empty clusters are those of the
     whole batch, labels stay with their images, and the scattering keeps its full weight
     whatever the number of devices; both views pass the network as one batch; of the three

@@ -101,6 +101,9 @@ class SeCuClustering(DeepClusterer):
     first, over that of a random batch. It falls to 0 when constant features satisfy the
     constraint by sending whole batches to one cluster after the other; that is warned of.
 
+    Sizes of clusters: ``constraint="size"`` holds every cluster above ``min_size_ratio`` times
+    the equal share. Lower it for groups of unequal size, or take ``constraint="entropy"``.
+
     Deviations from the official code: by default k-means evaluates, because on small data a
     first head that teaches from the start often settles in a wrong partition, in which the
     size constraint then holds it; ``evaluation="head"`` is the published way. In the first
