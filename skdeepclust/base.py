@@ -30,10 +30,12 @@ from skdeepclust.engine.isolation import isolated
 from skdeepclust.engine.net import ObjectiveNet
 from skdeepclust.engine.objective import Learner, Objective
 from skdeepclust.engine.optim import OPTIMIZERS
+from skdeepclust.engine.processes import local_device, same_samples, together
 from skdeepclust.engine.progress import EpochLines, ProgressBar
 from skdeepclust.engine.schedule import SCHEDULES, Schedule
 from skdeepclust.engine.warn import warn_user
-from skdeepclust.nn.norm import ghost_batch_norm
+from skdeepclust.nn.norm import ghost_batch_norm, rank_batch_norm
+from skdeepclust.ops.collective import agree, rank, world_size
 from skdeepclust.ops.silhouette import simplified_silhouette
 from skdeepclust.recipes import RECIPES, Recipe, find
 
@@ -73,7 +75,7 @@ _SHARED = """n_clusters : int, default=8
     max_epochs : int, default={max_epochs}
         Passes over the training samples.
     batch_size : int, default={batch_size}
-        Samples per step. Fewer on up to 10,000 samples: an epoch then takes at least
+        Samples per step, of all processes together. Fewer on up to 10,000 samples: an epoch then takes at least
         {least_steps} steps, as long as they have 64 samples; ``net_.batch_size`` tells.
     norm_batch_size : int, default=None
         Ghost batch norm: take training statistics over so many samples at a time, as a run
@@ -304,24 +306,31 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         -----
         Ctrl-C ends training early and leaves a fitted estimator, with a warning; inside a
         scikit-learn search or cross-validation it ends that as well.
+
+        Started by ``torchrun``, the processes train together, and all end with the same
+        labels; then Ctrl-C leaves nothing.
         """
-        device = resolve_device(self.device)
+        device = resolve_device(local_device(self.device))
         array = self._read(X, reset=True)
         dtype, _ = resolve_precision(self.precision, device, array.ndim == 4)
         if len(array) < self.n_clusters:
             raise ValueError(f"n_samples={len(array)} must be >= n_clusters={self.n_clusters}")
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        with isolated(seed, device, self.deterministic):
-            images = Images(array, device, dtype)
-            self.net_ = self._train(images)
-            self._conclude(images)
-        self._report_interrupt()
+        with together(device):
+            same_samples(array.shape)
+            with isolated(agree(seed), device, self.deterministic):
+                images = Images(array, device, dtype)
+                self.net_ = self._train(images)
+                self._conclude(images)
+            self._report_interrupt()
         return self
 
     def _run(self, objective: Objective, images: Images) -> ObjectiveNet:
         """Train an objective on images; returns the fitted net."""
         _, autocast = resolve_precision(self.precision, images.device, len(images.shape) == 3)
         learner = Learner(self._views(images, objective.n_views), objective, autocast)
+        if self.norm_batch_size is None:
+            rank_batch_norm(learner, images.device)
         ghost_batch_norm(learner, self.norm_batch_size)
         learner.to(dtype=images.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         net = ObjectiveNet(
@@ -339,6 +348,10 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         return net.fit(images)
 
     def _batch_size(self, n_samples: int) -> int:
+        if self.batch_size < world_size():
+            raise ValueError(
+                f"batch_size={self.batch_size} must be >= the number of processes, {world_size()}"
+            )
         if n_samples > _SMALL:
             return self.batch_size
         return min(self.batch_size, max(_LEAST_BATCH, n_samples // self._least_steps))
@@ -353,7 +366,7 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
     def _callbacks(self) -> list[Any]:
         title = type(self).__name__
         own: list[Any] = [Schedule(self.schedule, self.lr, self.warmup_epochs)]
-        if self.verbose:
+        if self.verbose and rank() == 0:
             own.append(ProgressBar(title) if self.verbose == 1 else EpochLines(title))
         return own + list(self.callbacks or [])
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from skdeepclust.ops.collective import own_share, world_size
+
 __all__ = ["Batches", "Images", "Statistics", "as_array", "as_images"]
 
 _CHANNELS = (1, 3, 4)
@@ -61,13 +63,14 @@ class Images(Dataset):
         wide = np.float64 if self.dtype == torch.float64 else np.float32
         return torch.from_numpy(array.astype(wide, copy=False)).to(self.device)
 
-    def padded(self, size: int) -> Iterator[tuple[Tensor, int]]:
+    def padded(self, size: int, part: slice = slice(None)) -> Iterator[tuple[Tensor, int]]:
         """Batches in order, each of exactly `size` samples, with the count of real ones.
 
         The last batch repeats its last sample: arithmetic on a fixed shape gives each
-        sample bitwise the same result, whatever company it came in.
+        sample bitwise the same result, whatever company it came in. `part` chooses among the
+        batches.
         """
-        for start in range(0, len(self), size):
+        for start in range(0, len(self), size)[part]:
             index = torch.arange(start, start + size, device=self.device)
             index = index.clamp_max_(len(self) - 1)
             yield self.take(index), min(size, len(self) - start)
@@ -117,13 +120,17 @@ class Statistics:
 class Batches:
     """Shuffled training batches, delivered on the device.
 
+    Of several processes each has the whole batch's ``index`` and its own share of the samples
+    ``x``, see `own_share`; no sample is given twice to fill up a share.
+
     Parameters
     ----------
     images : Images
         Training samples.
     batch_size : int
-        Samples per batch; a single left-over sample joins the batch before it, because
-        batch norm cannot train on one.
+        Samples per batch, of all processes together; a single left-over sample joins the batch
+        before it, because batch norm cannot train on one, and so do fewer samples than there
+        are processes.
     drop_last : bool
         Leave out the last, smaller batch of an epoch.
     generator : torch.Generator
@@ -149,7 +156,8 @@ class Batches:
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.images), self.batch_size)
-        return max(1, full + (rest > 1 and not self.drop_last))
+        least = max(2, world_size())
+        return max(1, full + (rest >= least and not self.drop_last))
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         order = self._order()
@@ -159,7 +167,7 @@ class Batches:
         order = order.to(self.images.device)  # once an epoch: each batch would wait for it
         for start, stop in itertools.pairwise(bounds):
             index = order[start:stop]
-            yield {"x": self.images.take(index), "index": index}
+            yield {"x": self.images.take(index[own_share(len(index))]), "index": index}
 
     def _order(self) -> Tensor:
         n = len(self.images)

@@ -1,0 +1,226 @@
+"""Several processes become one training: the process group, and who ended it when one fails."""
+
+import contextlib
+import datetime
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.rendezvous import rendezvous
+
+from skdeepclust.augment.views import Views
+from skdeepclust.ops.collective import LostRankError, agree, joined, rank, world_size
+
+__all__ = ["OwnRandomNumbers", "local_device", "same_samples", "together"]
+
+_ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+# A dead process is noticed at once, by its closed connections or by torchrun. This is for
+# those that hang, and must be longer than what one rank may do while the others wait.
+_PATIENCE = datetime.timedelta(minutes=10)
+# For a failing process to say why, before its neighbours report it as lost.
+_LAST_WORDS = datetime.timedelta(seconds=3)
+# Between the seeds of two ranks.
+_STRIDE = 1_000_003
+
+
+class _Launch:
+    """The launcher's key-value store, which outlives the process group of each fit."""
+
+    store: Any = None
+    fits = 0
+
+
+def local_device(device: Any) -> Any:
+    """The GPU of this process, where "auto" or "cuda" is asked for in one of several.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        What the user asked for.
+
+    Returns
+    -------
+    str or torch.device
+    """
+    several = _launched() or (dist.is_available() and dist.is_initialized())
+    if not several or str(device) not in ("auto", "cuda") or not torch.cuda.is_available():
+        return device
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", torch.cuda.current_device())))
+
+
+@contextlib.contextmanager
+def together(device: torch.device) -> Iterator[None]:
+    """Train inside as one of several processes, if a launcher such as torchrun started them.
+
+    A process group that exists is used, and stays; else one is made of what the launcher set in
+    the environment, and closed afterwards. Started by no launcher, nothing happens.
+
+    Parameters
+    ----------
+    device : torch.device
+        Device of this process: NCCL connects GPUs, Gloo CPUs.
+
+    Raises
+    ------
+    RuntimeError
+        If another process has failed. Its own error is named where it had one to tell.
+    ValueError
+        If the device can do no such thing.
+    """
+    made = _launched() and not dist.is_initialized()
+    if made:
+        _connect(device)
+    try:
+        with joined(), _on(device), _sharing_fate():
+            yield
+    finally:
+        if made and dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _launched() -> bool:
+    there = dist.is_available() and all(name in os.environ for name in _ENVIRONMENT)
+    return there and int(os.environ["WORLD_SIZE"]) > 1
+
+
+def _connect(device: torch.device) -> None:
+    backend = {"cpu": "gloo", "cuda": "nccl"}.get(device.type)
+    if backend is None:
+        raise ValueError(f"several processes train on CPUs or on CUDA devices, not on {device}")
+    if _Launch.store is None:
+        _Launch.store, _, _ = next(rendezvous("env://", timeout=_PATIENCE))
+    _Launch.fits += 1  # the store still holds the addresses of the last group
+    dist.init_process_group(
+        backend,
+        store=dist.PrefixStore(f"skdeepclust/{_Launch.fits}", _Launch.store),
+        rank=int(os.environ["RANK"]),
+        world_size=int(os.environ["WORLD_SIZE"]),
+        timeout=_PATIENCE,
+        device_id=device if device.type == "cuda" else None,
+    )
+
+
+def _on(device: torch.device) -> Any:
+    several_gpus = device.type == "cuda" and world_size() > 1
+    return torch.cuda.device(device) if several_gpus else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _sharing_fate() -> Iterator[None]:
+    """Leave word when this process fails, and look for it when another one has."""
+    try:
+        yield
+    except (LostRankError, *_network_errors()) as error:
+        me, why = rank(), _read_last_words()
+        if why is None:
+            why = (
+                "another process ended without an error of its own (was it killed, or out of "
+                f"memory?), or cannot be reached: {str(error).splitlines()[0]}"
+            )
+        raise RuntimeError(f"Training stopped on rank {me}: {why}") from error
+    except BaseException as error:
+        _leave_last_words(f"rank {rank()} failed with {type(error).__name__}: {error}")
+        raise
+
+
+def _network_errors() -> tuple[type[Exception], ...]:
+    return (dist.DistError,) if dist.is_available() else ()
+
+
+def _key() -> str:
+    return f"skdeepclust/{_Launch.fits}/failed"
+
+
+def _leave_last_words(text: str) -> None:
+    if _Launch.store is not None and world_size() > 1:
+        with contextlib.suppress(Exception):
+            _Launch.store.set(_key(), text)
+
+
+def _read_last_words() -> str | None:
+    try:
+        _Launch.store.wait([_key()], _LAST_WORDS)
+        return _Launch.store.get(_key()).decode()
+    except Exception:  # nobody left any, or the store is gone with its process
+        return None
+
+
+def same_samples(shape: tuple[int, ...]) -> None:
+    """Refuse data sets that differ from rank to rank, as far as their shapes tell.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of this rank's array of samples.
+
+    Raises
+    ------
+    ValueError
+        If it is not that of rank 0, or has fewer samples than there are processes.
+    """
+    first = agree(tuple(shape))
+    if tuple(shape) != first:
+        raise ValueError(
+            f"X has shape {tuple(shape)} on rank {rank()} and {first} on rank 0: give every "
+            "process the same samples, they share them out themselves"
+        )
+    if shape[0] < world_size():
+        raise ValueError(f"n_samples={shape[0]} must be >= the number of processes, {world_size()}")
+
+
+class OwnRandomNumbers:
+    """A stream of random numbers for each rank, for modules that draw some of their own.
+
+    All ranks have equal generators: our augmentations draw from them for the whole batch, so
+    that a sample's view does not depend on the number of processes. A user's augmentation, or
+    dropout, draws for the rows that it gets, and would give equal numbers on all ranks.
+
+    Parameters
+    ----------
+    views : Views
+        Augmentations.
+    objective : nn.Module
+        Networks.
+    device : torch.device
+        Whose generator it is about, beside the CPU's.
+    """
+
+    def __init__(self, views: Views, objective: nn.Module, device: torch.device):
+        self._generators = [torch.default_generator]
+        if device.type == "cuda":
+            self._generators.append(torch.cuda.default_generators[device.index or 0])
+        seed = (torch.initial_seed() + _STRIDE * (rank() + 1)) % 2**63
+        fresh = [torch.Generator(g.device).manual_seed(seed) for g in self._generators]
+        self._states = [generator.get_state() for generator in fresh]
+        self._hooks: list[Any] = []
+        drawing = filter(_draws_itself, {*views.augmentations})
+        for module in (*drawing, *filter(_drops, objective.modules())) if world_size() > 1 else ():
+            self._hooks.append(module.register_forward_pre_hook(self._swap))
+            self._hooks.append(module.register_forward_hook(self._swap))
+
+    def close(self) -> None:
+        """Give the modules back to the common stream."""
+        for hook in self._hooks:
+            hook.remove()
+
+    @torch.compiler.disable
+    def _swap(self, *hooked: Any) -> None:
+        for i, generator in enumerate(self._generators):
+            state = generator.get_state()
+            generator.set_state(self._states[i])
+            self._states[i] = state
+
+
+def _draws_itself(augmentation: nn.Module) -> bool:
+    ours = ("skdeepclust.augment.transforms", "torch.nn.modules")
+    parts = list(augmentation.modules())
+    return any(_drops(m) or not type(m).__module__.startswith(ours) for m in parts)
+
+
+def _drops(module: nn.Module) -> bool:
+    # Dropout of torch, stochastic depth of torchvision, DropPath of timm.
+    name = type(module).__name__
+    return "Drop" in name or "Stochastic" in name
