@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +25,9 @@ _PATIENCE = datetime.timedelta(minutes=10)
 _LAST_WORDS = datetime.timedelta(seconds=3)
 # Between the seeds of two ranks.
 _STRIDE = 1_000_003
+_LOST: tuple[type[Exception], ...] = (LostRankError,)
+if dist.is_available():
+    _LOST += (dist.DistError,)
 
 
 class _Launch:
@@ -71,11 +75,13 @@ def together(device: torch.device) -> Iterator[None]:
         If the device can do no such thing.
     """
     made = _launched() and not dist.is_initialized()
+    hook = sys.excepthook
     if made:
         _connect(device)
     try:
         with joined(), _on(device), _sharing_fate():
             yield
+        sys.excepthook = hook  # each group wraps it once more, to name the rank
     finally:
         if made and dist.is_initialized():
             dist.destroy_process_group()
@@ -113,7 +119,7 @@ def _sharing_fate() -> Iterator[None]:
     """Leave word when this process fails, and look for it when another one has."""
     try:
         yield
-    except (LostRankError, *_network_errors()) as error:
+    except _LOST as error:
         me, why = rank(), _read_last_words()
         if why is None:
             why = (
@@ -124,10 +130,6 @@ def _sharing_fate() -> Iterator[None]:
     except BaseException as error:
         _leave_last_words(f"rank {rank()} failed with {type(error).__name__}: {error}")
         raise
-
-
-def _network_errors() -> tuple[type[Exception], ...]:
-    return (dist.DistError,) if dist.is_available() else ()
 
 
 def _key() -> str:

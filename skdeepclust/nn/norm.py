@@ -165,9 +165,10 @@ def _moments(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     # The fused kernel is the fastest way to the moments; the weight makes them full precision.
     zeros = torch.zeros_like(weight)
     _, mean, inverse = torch.native_batch_norm(x, weight, zeros, None, None, True, 0.0, 0.0)
+    var = torch.where(inverse > 0, inverse.pow(-2), 0.0)  # it says 0 where nothing varies
     count = torch.full_like(mean, x.numel() / x.shape[1])
     ranks = mean.new_zeros(world_size(), 3, len(mean))
-    ranks[rank()] = torch.stack([count, mean, inverse.pow(-2)])
+    ranks[rank()] = torch.stack([count, mean, var])
     counts, means, variances = add_up(ranks).unbind(1)
     total = counts.sum(0)
     shares = counts / total
