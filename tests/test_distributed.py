@@ -361,5 +361,18 @@ def test_a_batch_has_a_sample_for_every_process(monkeypatch):
         estimator("IDFDClustering", batch_size=4).fit(X)
 
 
+class Full(Net):
+    def forward(self, x):
+        if torch.is_grad_enabled():
+            raise torch.OutOfMemoryError("out of memory")
+        return super().forward(x)
+
+
+def test_a_share_that_does_not_fit_is_named(monkeypatch):
+    monkeypatch.setattr("skdeepclust.engine.step.world_size", lambda: 2)
+    with pytest.raises(MemoryError, match="on rank 0, whose share is 20: take a smaller"):
+        estimator("IDFDClustering", backbone=Full()).fit(X)
+
+
 if __name__ == "__main__":
     {"equivalence": equivalence, "failures": failures}[sys.argv[1]](sys.argv[2])

@@ -16,6 +16,7 @@ from skdeepclust.engine.health import Health, collapsed, feature_std
 from skdeepclust.engine.images import Batches, Images
 from skdeepclust.engine.objective import Learner, Objective, Run
 from skdeepclust.engine.optim import make_optimizer
+from skdeepclust.engine.processes import synchronise
 from skdeepclust.engine.step import Gradients
 from skdeepclust.ops import collective
 
@@ -206,7 +207,7 @@ class ObjectiveNet(NeuralNet):
         except KeyboardInterrupt as error:
             if collective.world_size() > 1 and not self._agreed:
                 # The others stand elsewhere, and nobody could conclude with them.
-                raise RuntimeError("Training was interrupted") from error
+                raise SystemExit("Training was interrupted") from error
             self.interrupted = not self._stopped_early
             raise
 
@@ -230,16 +231,9 @@ class ObjectiveNet(NeuralNet):
         super().on_epoch_begin(net, dataset_train=dataset_train, **kwargs)
         self._started = time.perf_counter()
         assert self.run is not None  # set by on_train_begin
-        self._synchronise()
+        synchronise(self.module_)
         with torch.no_grad():
             self.objective.on_epoch_begin(self.run)
-
-    def _synchronise(self) -> None:
-        """Start from one state on all ranks, which unlike hardware would let drift apart."""
-        # Ghost batch norms have seen the samples of their own rank only.
-        moments = [buffer for name, buffer in self.module_.named_buffers() if "running_" in name]
-        collective.average(moments)
-        collective.spread_from_first([*self.module_.parameters(), *self.module_.buffers()])
 
     def on_batch_end(self, net: Any, batch: Any = None, training: bool = False, **kw: Any) -> None:
         """Count the step and let the objective follow it."""
@@ -284,7 +278,7 @@ class ObjectiveNet(NeuralNet):
         """Let the objective set its centres, and let go of the training samples."""
         super().on_train_end(net, X=X, y=y, **kwargs)
         assert self.run is not None  # set by on_train_begin
-        self._synchronise()
+        synchronise(self.module_)
         with torch.no_grad():
             self.objective.on_train_end(self.run)
             z = self.run.features()
@@ -317,7 +311,7 @@ class ObjectiveNet(NeuralNet):
         size, n = self._size, len(images)
         share = collective.own_share(-(-n // size))
         batches = images.padded(size, share)
-        parts = [head(self.module_.embed(x)[:real]) for x, real in batches]
+        parts = [head(self.module_.embed(x))[:real] for x, real in batches]
         rows = torch.cat(parts) if parts else head(self.objective.centers[:0])
         return collective.gather_share(rows, slice(share.start * size, share.stop * size), n)
 

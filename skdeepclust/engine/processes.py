@@ -13,9 +13,17 @@ from torch import nn
 from torch.distributed.rendezvous import rendezvous
 
 from skdeepclust.augment.views import Views
-from skdeepclust.ops.collective import LostRankError, agree, joined, rank, world_size
+from skdeepclust.ops.collective import (
+    LostRankError,
+    agree,
+    average,
+    joined,
+    rank,
+    spread_from_first,
+    world_size,
+)
 
-__all__ = ["OwnRandomNumbers", "local_device", "same_samples", "together"]
+__all__ = ["OwnRandomNumbers", "local_device", "same_samples", "synchronise", "together"]
 
 _ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 # A dead process is noticed at once, by its closed connections or by torchrun. This is for
@@ -171,6 +179,19 @@ def same_samples(shape: tuple[int, ...]) -> None:
         )
     if shape[0] < world_size():
         raise ValueError(f"n_samples={shape[0]} must be >= the number of processes, {world_size()}")
+
+
+def synchronise(module: nn.Module) -> None:
+    """Go on from one state on all ranks, which unlike hardware would let drift apart.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Its parameters and buffers become those of rank 0, and running statistics the means over
+        the ranks: ghost batch norms have seen the samples of their own rank only.
+    """
+    average(buffer for name, buffer in module.named_buffers() if "running_" in name)
+    spread_from_first([*module.parameters(), *module.buffers()])
 
 
 class OwnRandomNumbers:
