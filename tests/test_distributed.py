@@ -341,7 +341,23 @@ def test_batch_norm_that_spans_ranks_is_an_ordinary_one_alone():
 def test_gpus_take_the_batch_norm_of_torch(monkeypatch):
     monkeypatch.setattr("skdeepclust.nn.norm.world_size", lambda: 2)
     net = rank_batch_norm(Net(), torch.device("cuda", 0))
-    assert [type(m) for m in net if "Norm" in type(m).__name__] == [nn.SyncBatchNorm] * 2
+    norms = [m for m in net if "Norm" in type(m).__name__]
+    assert [type(norm) for norm in norms] == [nn.SyncBatchNorm] * 2
+    # Another stage of the training finds them there.
+    assert rank_batch_norm(net, torch.device("cuda", 0))[1] is norms[0]
+    on_cpu = rank_batch_norm(net, torch.device("cpu"))[1]
+    assert type(on_cpu) is RankBatchNorm
+    assert rank_batch_norm(net, torch.device("cpu"))[1] is on_cpu
+
+
+def test_more_than_a_batch_norm_is_refused(monkeypatch):
+    class Activated(nn.BatchNorm1d):
+        def forward(self, x):
+            return super().forward(x).relu()
+
+    monkeypatch.setattr("skdeepclust.nn.norm.world_size", lambda: 2)
+    with pytest.raises(ValueError, match="Activated cannot take its statistics over several"):
+        rank_batch_norm(nn.Sequential(Activated(2)), torch.device("cpu"))
 
 
 @pytest.mark.parametrize(("n", "sizes"), [(7, [3, 2, 2]), (3, [1, 1, 1]), (2, [1, 1, 0])])

@@ -212,15 +212,18 @@ class OwnRandomNumbers:
     """
 
     def __init__(self, views: Views, objective: nn.Module, device: torch.device):
-        self._generators = [torch.default_generator]
+        self._generators: list[torch.Generator] = []
+        self._hooks: list[Any] = []
+        if world_size() == 1:
+            return
+        self._generators.append(torch.default_generator)
         if device.type == "cuda":
             self._generators.append(torch.cuda.default_generators[device.index or 0])
         seed = (torch.initial_seed() + _STRIDE * (rank() + 1)) % 2**63
         fresh = [torch.Generator(g.device).manual_seed(seed) for g in self._generators]
         self._states = [generator.get_state() for generator in fresh]
-        self._hooks: list[Any] = []
         drawing = filter(_draws_itself, {*views.augmentations})
-        for module in (*drawing, *filter(_drops, objective.modules())) if world_size() > 1 else ():
+        for module in (*drawing, *filter(_drops, objective.modules())):
             self._hooks.append(module.register_forward_pre_hook(self._swap))
             self._hooks.append(module.register_forward_hook(self._swap))
 

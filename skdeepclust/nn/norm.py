@@ -74,7 +74,7 @@ def ghost_batch_norm(module: nn.Module, size: int | None) -> nn.Module:
     nn.Module
         `module` itself, or its replacement if it is a batch norm.
     """
-    if size is None:
+    if size is None or isinstance(module, GhostBatchNorm):  # of an earlier stage
         return module
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         return GhostBatchNorm(module, size)
@@ -196,13 +196,29 @@ def rank_batch_norm(module: nn.Module, device: torch.device) -> nn.Module:
     -------
     nn.Module
         `module` itself, or its replacement if it is a batch norm.
+
+    Raises
+    ------
+    ValueError
+        If a batch norm does something of its own besides.
     """
     if world_size() == 1:
         return module
-    if device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(module)
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
-        return RankBatchNorm(module)
+        return _spanning(module, device)
     for name, child in module.named_children():
         setattr(module, name, rank_batch_norm(child, device))
     return module
+
+
+def _spanning(norm: nn.modules.batchnorm._BatchNorm, device: torch.device) -> nn.Module:
+    cuda = device.type == "cuda"
+    if isinstance(norm, nn.SyncBatchNorm if cuda else RankBatchNorm):  # of an earlier stage
+        return norm
+    plain = nn.modules.batchnorm._BatchNorm.forward, nn.SyncBatchNorm.forward
+    if type(norm).forward not in plain:
+        raise ValueError(
+            f"{type(norm).__name__} cannot take its statistics over several processes, for it is "
+            "more than a batch norm; with norm_batch_size each process takes its own"
+        )
+    return nn.SyncBatchNorm.convert_sync_batchnorm(norm) if cuda else RankBatchNorm(norm)

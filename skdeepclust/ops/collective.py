@@ -160,7 +160,8 @@ class _Gather(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor, None, None]:
         (grad,) = grads
-        return _part(add_up(grad.clone()), ctx.share, ctx.n), None, None
+        whole = grad.clone(memory_format=torch.contiguous_format)
+        return _part(add_up(whole), ctx.share, ctx.n), None, None
 
 
 def _sum_parts(rows: Tensor, share: slice, n: int) -> Tensor:
@@ -226,13 +227,25 @@ def add_up(x: Tensor) -> Tensor:
 
 
 def average(tensors: Iterable[Tensor]) -> None:
-    """Replace floating tensors by their means over the ranks, in place."""
+    """Replace tensors by their means over the ranks, in place.
+
+    Parameters
+    ----------
+    tensors : iterable of Tensor
+        Floating; of the same shapes, in the same order, on all ranks.
+    """
     for group in _groups(tensors) if _State.joined else ():
         _write(add_up(_flat(group)).div_(world_size()), group)
 
 
 def spread_from_first(tensors: Iterable[Tensor]) -> None:
-    """Replace tensors by those of rank 0, in place."""
+    """Replace tensors by those of rank 0, in place.
+
+    Parameters
+    ----------
+    tensors : iterable of Tensor
+        Of the same shapes and dtypes, in the same order, on all ranks.
+    """
     for group in _groups(tensors) if _State.joined else ():
         flat = _flat(group)
         with _naming_the_lost():
@@ -243,11 +256,14 @@ def spread_from_first(tensors: Iterable[Tensor]) -> None:
 def _groups(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
     """Tensors of one dtype, as many as make up a message of a good size."""
     groups: dict[torch.dtype, list[Tensor]] = {}
+    sizes: dict[torch.dtype, int] = {}
     for tensor in tensors:
-        group = groups.setdefault(tensor.dtype, [])
-        group.append(tensor.detach())
-        if sum(part.numel() for part in group) >= _MESSAGE:
-            yield groups.pop(tensor.dtype)
+        kind = tensor.dtype
+        groups.setdefault(kind, []).append(tensor.detach())
+        sizes[kind] = sizes.get(kind, 0) + tensor.numel()
+        if sizes[kind] >= _MESSAGE:
+            sizes[kind] = 0
+            yield groups.pop(kind)
     yield from groups.values()
 
 

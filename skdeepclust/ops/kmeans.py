@@ -115,10 +115,27 @@ def kmeans(
 
 
 def first_least(values: Tensor) -> int:
-    """Place of the first value (m,) that is the least but for rounding.
+    """Place of the first value that is the least but for rounding.
 
+    Parameters
+    ----------
+    values : Tensor of shape (m,)
+        Floating.
+
+    Returns
+    -------
+    int
+
+    Notes
+    -----
     Runs often come to one result with its clusters named differently. Which of them is the
     least by its last digit would depend on the machine and on the number of processes.
+
+    Examples
+    --------
+    >>> import torch
+    >>> first_least(torch.tensor([2.0, 1.0 + 1e-7, 1.0]))
+    1
     """
     least = values.min()
     margin = torch.finfo(values.dtype).eps ** 0.75 * least.abs()
