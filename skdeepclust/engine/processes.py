@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,7 +30,7 @@ _ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 # A dead process is noticed at once, by its closed connections or by torchrun. This is for
 # those that hang, and must be longer than what one rank may do while the others wait.
 _PATIENCE = datetime.timedelta(minutes=10)
-# For a failing process to say why, before its neighbours report it as lost.
+# For the others to say that they are there, or why they are not.
 _LAST_WORDS = datetime.timedelta(seconds=3)
 # Between the seeds of two ranks.
 _STRIDE = 1_000_003
@@ -86,13 +87,36 @@ def together(device: torch.device) -> Iterator[None]:
     hook = sys.excepthook
     if made:
         _connect(device)
-    try:
-        with joined(), _on(device), _sharing_fate():
-            yield
-        sys.excepthook = hook  # each group wraps it once more, to name the rank
-    finally:
-        if made and dist.is_initialized():
-            dist.destroy_process_group()
+    with joined():
+        me, n_ranks = rank(), world_size()
+        try:
+            with _on(device):
+                yield
+        except _LOST as error:
+            # At once, so that those who wait for this one notice.
+            _let_go(error)
+            _close(made, failed=True)
+            why = _inquest(me, n_ranks, error)
+            raise RuntimeError(f"Training stopped on rank {me}: {why}") from error
+        except BaseException as error:
+            _leave_word(me, f"rank {me} failed with {type(error).__name__}: {error}")
+            _close(made, failed=True)
+            raise
+    sys.excepthook = hook  # each group wraps it once more, to name the rank
+    _close(made)
+
+
+def _close(made: bool, failed: bool = False) -> None:
+    # NCCL would wait for collectives that others have begun; the end of the process ends them.
+    if made and not (failed and dist.get_backend() == "nccl"):
+        dist.destroy_process_group()
+
+
+def _let_go(error: BaseException | None) -> None:
+    # Frames of the error hold the group, whose connections would stay open.
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__
 
 
 def _launched() -> bool:
@@ -122,40 +146,33 @@ def _on(device: torch.device) -> Any:
     return torch.cuda.device(device) if several_gpus else contextlib.nullcontext()
 
 
-@contextlib.contextmanager
-def _sharing_fate() -> Iterator[None]:
-    """Leave word when this process fails, and look for it when another one has."""
-    try:
-        yield
-    except _LOST as error:
-        me, why = rank(), _read_last_words()
-        if why is None:
-            why = (
-                "another process ended without an error of its own (was it killed, or out of "
-                f"memory?), or cannot be reached: {str(error).splitlines()[0]}"
-            )
-        raise RuntimeError(f"Training stopped on rank {me}: {why}") from error
-    except BaseException as error:
-        _leave_last_words(f"rank {rank()} failed with {type(error).__name__}: {error}")
-        raise
+def _key(name: object) -> str:
+    return f"skdeepclust/{_Launch.fits}/{name}"
 
 
-def _key() -> str:
-    return f"skdeepclust/{_Launch.fits}/failed"
+def _leave_word(me: int, text: str) -> None:
+    if _Launch.store is not None:
+        with contextlib.suppress(Exception):  # the store may be gone with its process
+            _Launch.store.set(_key("failed"), text)
+            _Launch.store.set(_key(me), "here")
 
 
-def _leave_last_words(text: str) -> None:
-    if _Launch.store is not None and world_size() > 1:
+def _inquest(me: int, n_ranks: int, error: Exception) -> str:
+    """What the others say of the end, or who of them does not answer."""
+    who = "another process"
+    with contextlib.suppress(Exception):
+        store, all_ranks = _Launch.store, range(n_ranks)
+        store.set(_key(me), "here")
         with contextlib.suppress(Exception):
-            _Launch.store.set(_key(), text)
-
-
-def _read_last_words() -> str | None:
-    try:
-        _Launch.store.wait([_key()], _LAST_WORDS)
-        return _Launch.store.get(_key()).decode()
-    except Exception:  # nobody left any, or the store is gone with its process
-        return None
+            store.wait([_key(i) for i in all_ranks], _LAST_WORDS)
+        if store.check([_key("failed")]):
+            return store.get(_key("failed")).decode()
+        silent = [str(i) for i in all_ranks if not store.check([_key(i)])]
+        who = f"rank {', '.join(silent)}" if silent else who
+    return (
+        f"{who} ended without an error of its own (was it killed, or out of memory?), or cannot "
+        f"be reached: {str(error).splitlines()[0]}"
+    )
 
 
 def same_samples(shape: tuple[int, ...]) -> None:
