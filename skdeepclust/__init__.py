@@ -8,7 +8,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from skdeepclust.engine.files import ImageFiles
     from skdeepclust.engine.health import CollapseWarning
+    from skdeepclust.methods.backbone_kmeans import BackboneKMeans as BackboneKMeans
     from skdeepclust.methods.cdc import CDCClustering as CDCClustering
     from skdeepclust.methods.idfd import IDFDClustering as IDFDClustering
     from skdeepclust.methods.propos import ProPosClustering as ProPosClustering
@@ -21,9 +23,14 @@ METHODS = {
     "SeCuClustering": "skdeepclust.methods.secu",
     "CDCClustering": "skdeepclust.methods.cdc",
 }
-_EXPORTS = {**METHODS, "CollapseWarning": "skdeepclust.engine.health"}
+_EXPORTS = {
+    **METHODS,
+    "BackboneKMeans": "skdeepclust.methods.backbone_kmeans",
+    "CollapseWarning": "skdeepclust.engine.health",
+    "ImageFiles": "skdeepclust.engine.files",
+}
 
-__all__ = ["METHODS", "CollapseWarning", "__version__", *METHODS]
+__all__ = ["METHODS", "BackboneKMeans", "CollapseWarning", "ImageFiles", "__version__", *METHODS]
 
 
 def _version() -> str:

@@ -75,12 +75,10 @@ SHARED = {
     "momentum": ..., "weight_decay": ..., "schedule": ..., "warmup_epochs": ..., "device": "auto",
     "precision": "auto", "compile": False, "callbacks": None, "checkpoint": None,
     "checkpoint_every": 1, "on_error": "raise", "deterministic": False, "random_state": None,
-    "verbose": 0,
+    "verbose": 0, "storage": "auto",
 }  # fmt: skip
 # Not there yet; take a name out when its parameter works.
-LATER = {
-    "weights", "freeze_backbone", "checkpoint", "checkpoint_every", "on_error"
-}  # fmt: skip
+LATER = {"checkpoint", "checkpoint_every"}
 OWN = {
     "IDFDClustering": {
         "temperature": 1.0, "decorrelation": "softmax", "decorrelation_temperature": 2.0,
@@ -684,7 +682,7 @@ BAD_X = {
     "strings": (np.array([["a", "b"]] * 9), ValueError, "X|string|numeric"),
     "objects": (np.array([[object(), 1]] * 9), TypeError, "argument must be .* number"),
     "dates": (np.zeros((9, 2), "datetime64[s]"), (TypeError, ValueError), "dtype|DType"),
-    "a path": ("images/", TypeError, "path"),
+    "a path": ("images/", FileNotFoundError, "images/"),
     "ragged": ([[1.0, 2.0], [3.0]] * 5, ValueError, "X|inhomogeneous|shape"),
     "mixed sizes": (Items([*UINT8[:8], UINT8[8, :, 1:]]), ValueError, r"X\[8\]"),
 }  # fmt: skip

@@ -52,6 +52,7 @@ CASES = {name: (name, {}) for name in skdeepclust.METHODS} | {
     "queue": ("CDCClustering", {"early_heads": (), "queue_size": 30}),
     "vectors": ("ProPosClustering", {"data": "vectors", "backbone": "mlp"}),
     "colour": ("IDFDClustering", {"data": "colour", "backbone": "convnet", "max_epochs": 2}),
+    "frozen": ("CDCClustering", {"freeze_backbone": True, "max_epochs": 2}),
     "ghost": ("IDFDClustering", {"norm_batch_size": 2}),
     "dropout": ("IDFDClustering", {"backbone": "dropout", "augment": "own"}),
 }

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "skdeepclust"
 LAYERS = [
     {"methods"},
     {"base"},
-    {"persistence", "recipes"},
+    {"clusterer", "persistence", "recipes"},
     {"engine"},
     {"nn", "augment", "backbones"},
     {"ops"},
@@ -22,7 +22,7 @@ LAYERS = [
 LEAVES = {"metrics", "model_selection", "inspection", "datasets", "callbacks"}
 ENTRANCES = {"__init__", "__main__", "cli"}
 # Import nothing of the package, hence may be imported from everywhere.
-ANYWHERE = {"_version", "_sklearn"}
+ANYWHERE = {"_parameters", "_version", "_sklearn"}
 
 
 def part(path):

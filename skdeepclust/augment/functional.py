@@ -19,6 +19,7 @@ __all__ = [
     "affine",
     "background",
     "brightness",
+    "central_boxes",
     "contrast",
     "crop_resize",
     "gaussian_blur",
@@ -57,6 +58,30 @@ def crop_resize(x: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
     rows = _interpolation(top, height, x.shape[2], size[0])
     columns = _interpolation(left, width, x.shape[3], size[1])
     return _resample(x, rows, columns)
+
+
+def central_boxes(x: Tensor, stretch: Tensor | None, ratio: tuple[float, float]) -> Tensor:
+    """The largest central box of each image whose width over height is in a range.
+
+    Parameters
+    ----------
+    x : Tensor of shape (B, C, H, W)
+    stretch : Tensor of shape (B,) or None
+        How much wider each image was in proportion before it was squeezed into `x`.
+    ratio : (float, float)
+        The range, in images as they were.
+
+    Returns
+    -------
+    Tensor of shape (B, 4)
+        Top, left, height and width in whole pixels.
+    """
+    height, width = x.shape[2:]
+    wide = torch.ones_like(x[:, 0, 0, 0]) if stretch is None else stretch.to(x)
+    h = (width * wide / ratio[0]).round_().clamp_(1, height)
+    w = (height / wide * ratio[1]).round_().clamp_(1, width)
+    top, left = ((height - h) / 2).floor_(), ((width - w) / 2).floor_()
+    return torch.stack([top, left, h, w], dim=1)
 
 
 def horizontal_flip(x: Tensor, flip: Tensor) -> Tensor:

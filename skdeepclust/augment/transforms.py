@@ -72,16 +72,22 @@ class RandomResizedCrop(_Drawn):
         self.scale = _check_range("scale", scale, above=0.0, high=1.0)
         self.ratio = _check_range("ratio", ratio, above=0.0)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Crop each image of ``x``, shape (B, C, H, W), and resize it."""
-        return F.crop_resize(x, self.draw_boxes(x), self.size)
+    def forward(self, x: Tensor, stretch: Tensor | None = None) -> Tensor:
+        """Crop each image of ``x``, shape (B, C, H, W), and resize it.
 
-    def draw_boxes(self, x: Tensor) -> Tensor:
+        Where images were squeezed into the shape of ``x``, ``stretch`` (B,) says how much wider
+        they were in proportion: boxes have their ratio in the image as it was.
+        """
+        return F.crop_resize(x, self.draw_boxes(x, stretch), self.size)
+
+    def draw_boxes(self, x: Tensor, stretch: Tensor | None = None) -> Tensor:
         """Draw a box (top, left, height, width), shape (B, 4), for each image of ``x``."""
         height, width = x.shape[2:]
         n = self.n_candidates
         area = _uniform(x, *self.scale, n) * (height * width)
         aspect = _uniform(x, math.log(self.ratio[0]), math.log(self.ratio[1]), n).exp()
+        if stretch is not None:
+            aspect = aspect / stretch[:, None]
         w = (area * aspect).sqrt_().round_()
         h = (area / aspect).sqrt_().round_()
         inside = (w > 0) & (w <= width) & (h > 0) & (h <= height)
@@ -89,16 +95,8 @@ class RandomResizedCrop(_Drawn):
         h, w = h.gather(1, first).squeeze(1), w.gather(1, first).squeeze(1)
         top = (_uniform(x, 0, 1) * (height - h + 1)).floor_()
         left = (_uniform(x, 0, 1) * (width - w + 1)).floor_()
-        drawn, central = (top, left, h, w), self._central_box(height, width)
-        return torch.stack(
-            [torch.where(fits, a, b) for a, b in zip(drawn, central, strict=True)], dim=1
-        )
-
-    def _central_box(self, height: int, width: int) -> tuple[int, int, int, int]:
-        lowest, highest = self.ratio
-        h = min(height, max(1, round(width / lowest)))
-        w = min(width, max(1, round(height * highest)))
-        return (height - h) // 2, (width - w) // 2, h, w
+        central = F.central_boxes(x, stretch, ratio=self.ratio)
+        return torch.where(fits[:, None], torch.stack([top, left, h, w], dim=1), central)
 
 
 class RandomHorizontalFlip(_Drawn):

@@ -7,6 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skdeepclust.augment import functional as F
+from skdeepclust.augment.transforms import RandomResizedCrop
+
 __all__ = ["Views"]
 
 
@@ -35,6 +38,7 @@ class Views(nn.Module):
         self, augmentations: Iterable[nn.Module], low: Any, high: Any, mean: Any, std: Any
     ) -> None:
         super().__init__()
+        self.size: tuple[int, int] | None = None
         self.augmentations = nn.ModuleList(augmentations)
         low = _as_float64(low)
         self.register_buffer("low", _as_buffer(low))
@@ -50,15 +54,19 @@ class Views(nn.Module):
         high: float,
         mean: Sequence[float] | np.ndarray | Tensor,
         std: Sequence[float] | np.ndarray | Tensor,
+        size: tuple[int, int] | None = None,
     ) -> Self:
         """Prepare for images (B, C, H, W) in [low, high] (uint8: 0 and 255).
 
-        ``mean`` and ``std``, of shape (C,), are those of the images scaled to [0, 1].
+        ``mean`` and ``std``, of shape (C,), are those of the images scaled to [0, 1]; ``size``
+        is the (height, width) of views of squeezed images.
         """
         shape = (-1, 1, 1)
-        return cls(
+        views = cls(
             augmentations, low, high, _as_float64(mean).view(shape), _as_float64(std).view(shape)
         )
+        views.size = size
+        return views
 
     @classmethod
     def for_vectors(cls, augmentations: Iterable[nn.Module], mean: Any, std: Any) -> Self:
@@ -66,15 +74,29 @@ class Views(nn.Module):
         mean = _as_float64(mean)
         return cls(augmentations, low=mean, high=mean + _nonzero(_as_float64(std)), mean=0, std=1)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Make one view per augmentation, in the floating dtype of the buffers."""
+    def forward(self, x: Tensor, stretch: Tensor | None = None) -> list[Tensor]:
+        """Make one view per augmentation, in the floating dtype of the buffers.
+
+        With ``stretch`` (B,), ``x`` holds whole images squeezed into one shape: an augmentation
+        that begins with a crop takes it from them, any other gets their central part.
+        """
         scaled = self._scale(x)
-        views = []
-        for augment in self.augmentations:
-            view = augment(scaled)
-            _check_view(view, scaled)
-            views.append(self._standardise(view))
-        return views
+        return [self._standardise(self._view(a, scaled, stretch)) for a in self.augmentations]
+
+    def _view(self, augment: nn.Module, x: Tensor, stretch: Tensor | None) -> Tensor:
+        shape = (*x.shape[:-2], *(x.shape[-2:] if stretch is None else self.size or ()))
+        if stretch is None:
+            view = augment(x)
+        else:
+            crop, others = _begin(augment)
+            view = others(crop(x, stretch)) if crop else others(self._central(x, stretch))
+        _check_view(view, shape)
+        return view
+
+    def _central(self, x: Tensor, stretch: Tensor) -> Tensor:
+        assert self.size is not None  # whoever squeezes images says into what they become
+        ratio = self.size[1] / self.size[0]
+        return F.crop_resize(x, F.central_boxes(x, stretch, (ratio, ratio)), self.size)
 
     def plain(self, x: Tensor) -> Tensor:
         """Scale and standardise without augmentation: what prediction sees."""
@@ -99,11 +121,21 @@ def _nonzero(values: Tensor) -> Tensor:
     return torch.where(values == 0, 1.0, values)
 
 
-def _check_view(view: object, x: Tensor) -> None:
+def _begin(augment: nn.Module) -> tuple[RandomResizedCrop | None, nn.Module]:
+    """The crop that an augmentation begins with, if it does, and the rest of it."""
+    if isinstance(augment, RandomResizedCrop):
+        return augment, nn.Identity()
+    if isinstance(augment, nn.Sequential) and len(augment):
+        crop, rest = _begin(augment[0])
+        return crop, augment if crop is None else nn.Sequential(rest, *augment[1:])
+    return None, augment
+
+
+def _check_view(view: object, shape: tuple[int, ...]) -> None:
     """Refuse what a user's augmentation may not change; looks at shapes only."""
-    if not isinstance(view, Tensor) or view.shape != x.shape or not view.is_floating_point():
+    if not isinstance(view, Tensor) or view.shape != shape or not view.is_floating_point():
         made = f"{view.dtype} {tuple(view.shape)}" if isinstance(view, Tensor) else type(view)
         raise ValueError(
-            f"augment must return a floating batch of the shape it was given, {tuple(x.shape)}; "
+            f"augment must return a floating batch of the shape it was given, {tuple(shape)}; "
             f"it returned {made}."
         )

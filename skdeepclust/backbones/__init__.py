@@ -10,6 +10,13 @@ from torch import nn
 
 from skdeepclust.backbones.convnet import ConvNet
 from skdeepclust.backbones.mlp import Flatten, MLPBackbone
+from skdeepclust.backbones.pretrained import (
+    load_state,
+    make_timm,
+    read_state,
+    standardise_as_imagenet,
+    torchvision_state,
+)
 from skdeepclust.backbones.resnet import make_resnet
 
 __all__ = ["BACKBONES", "auto_backbone", "make_backbone"]
@@ -32,7 +39,9 @@ BACKBONES: dict[str, Callable[[Shape, str], nn.Module]] = {
 _FOR_IMAGES = ("convnet", "resnet18", "resnet34", "resnet50")
 
 
-def auto_backbone(shape: Shape, n_samples: int, device: torch.device) -> str:
+def auto_backbone(
+    shape: Shape, n_samples: int, device: torch.device, pretrained: bool = False
+) -> str:
     """Name of the backbone that ``backbone="auto"`` stands for.
 
     Parameters
@@ -43,33 +52,44 @@ def auto_backbone(shape: Shape, n_samples: int, device: torch.device) -> str:
         Number of training samples.
     device : torch.device
         Where training runs.
+    pretrained : bool, default=False
+        Whether it gets weights.
 
     Returns
     -------
     str
-        "mlp" for vectors; "convnet" for images up to 16 x 16 and, on a CPU, for images
-        up to 64 x 64 or fewer than 20,000 of them; "resnet18" otherwise.
+        "mlp" for vectors; "resnet18" for images with weights; "convnet" for images up to
+        16 x 16 and, on a CPU, for images up to 64 x 64 or fewer than 20,000 of them; "resnet18"
+        otherwise.
     """
     if len(shape) == 1:
         return "mlp"
+    if pretrained:
+        return "resnet18"
     side = max(shape[1:])
     light = device.type == "cpu" and (side <= SMALL_SIDE or n_samples < FEW_IMAGES)
     return "convnet" if light or side <= 16 else "resnet18"
 
 
-def make_backbone(backbone: Any, shape: Shape, stem: str = "auto") -> nn.Module:
+def make_backbone(
+    backbone: Any, shape: Shape, stem: str = "auto", weights: Any = None
+) -> nn.Module:
     """Build and check a backbone.
 
     Parameters
     ----------
     backbone : str, nn.Module or callable
-        A name; a module with ``num_features``, which is copied; or a callable
-        ``shape -> module``.
+        A name, also ``"timm:NAME"``; a module with ``num_features``, which is copied; or a
+        callable ``shape -> module``. A module may carry ``image_mean`` and ``image_std``, by
+        which images in [0, 1] are standardised for it.
     shape : (C, H, W) or (F,)
         Shape of one sample.
     stem : {"auto", "small", "small-pool", "imagenet"}, default="auto"
         First layers of a ResNet: 3x3 without pooling, 3x3 with it, or 7x7 with it. "auto"
-        is small up to a side of 64.
+        is small up to a side of 64, unless there are weights.
+    weights : None, "DEFAULT" or path, default=None
+        Random weights, torchvision's or timm's for ImageNet, or those of a file: safetensors,
+        or a state dict of ``torch.save``.
 
     Returns
     -------
@@ -79,28 +99,55 @@ def make_backbone(backbone: Any, shape: Shape, stem: str = "auto") -> nn.Module:
     Raises
     ------
     ValueError
-        If the name is unknown or does not fit the samples, or the module does not keep
-        the contract.
+        If the name is unknown or does not fit the samples, the weights do not fit the
+        backbone, or the module does not keep the contract.
     """
     if isinstance(backbone, str):
-        return _by_name(backbone, shape, stem)
+        return _by_name(backbone, shape, stem, weights)
+    if weights == "DEFAULT":
+        raise ValueError("weights='DEFAULT' needs the name of a backbone; a module has its own")
     module = copy.deepcopy(backbone) if isinstance(backbone, nn.Module) else backbone(shape)
     _check(module, shape)
+    if weights is not None:
+        load_state(module, read_state(weights), weights)
     return module
 
 
-def _by_name(name: str, shape: Shape, stem: str) -> nn.Module:
-    if name not in BACKBONES:
-        known = ", ".join(repr(n) for n in ("auto", *BACKBONES))
+def _by_name(name: str, shape: Shape, stem: str, weights: Any) -> nn.Module:
+    if name.startswith("timm:") and len(shape) == 3:
+        made = make_timm(name.removeprefix("timm:"), shape[0], weights)
+        _check(made, shape)
+        return made
+    _check_name(name, shape)
+    if stem == "auto":
+        small = max(shape[1:], default=0) <= SMALL_SIDE and weights is None
+        stem = "small" if small else "imagenet"
+    net = BACKBONES[name](shape, stem)
+    if weights is not None:
+        _load(net, name, weights)
+        if name.startswith("resnet") and stem == "imagenet":
+            standardise_as_imagenet(net, shape[0])
+    return net
+
+
+def _load(net: nn.Module, name: str, weights: Any) -> None:
+    if weights == "DEFAULT" and not name.startswith("resnet"):
+        raise ValueError(
+            f"backbone={name!r} has no weights of its own: pass weights=None or a path"
+        )
+    state = torchvision_state(name) if weights == "DEFAULT" else read_state(weights)
+    load_state(net, state, weights)
+
+
+def _check_name(name: str, shape: Shape) -> None:
+    if name not in BACKBONES and not name.startswith("timm:"):
+        known = ", ".join(repr(n) for n in ("auto", *BACKBONES, "timm:NAME"))
         raise ValueError(f"backbone={name!r} is unknown; known are {known}")
-    if name in _FOR_IMAGES and len(shape) == 1:
+    if (name in _FOR_IMAGES or name.startswith("timm:")) and len(shape) == 1:
         raise ValueError(
             f"backbone={name!r} needs images, but X holds vectors of {shape[0]} features: "
             "pass image_shape=(channels, height, width) or backbone='mlp'"
         )
-    if stem == "auto":
-        stem = "small" if max(shape[1:], default=0) <= SMALL_SIDE else "imagenet"
-    return BACKBONES[name](shape, stem)
 
 
 def _check(module: Any, shape: Shape) -> None:

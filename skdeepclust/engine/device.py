@@ -4,7 +4,7 @@ import torch
 
 from skdeepclust.ops.precision import fast_bfloat16
 
-__all__ = ["PRECISIONS", "resolve_device", "resolve_precision"]
+__all__ = ["PRECISIONS", "inference_batch", "resolve_device", "resolve_precision"]
 
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 PRECISIONS = ("auto", "float32", "float64", *_AUTOCAST)
@@ -65,3 +65,8 @@ def resolve_precision(
     if precision == "float64" and device.type == "mps":
         raise ValueError("precision='float64' is not supported on mps; use 'float32'")
     return (torch.float64 if precision == "float64" else torch.float32), _AUTOCAST.get(precision)
+
+
+def inference_batch(device: torch.device) -> int:
+    """Samples per inference batch: one fixed shape, small on CPUs to stay in cache."""
+    return 128 if device.type == "cpu" else 512

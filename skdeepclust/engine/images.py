@@ -1,7 +1,8 @@
 """The only reader of X: whatever the user passes becomes `Images`."""
 
+import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ __all__ = ["Batches", "Images", "Statistics", "as_array", "as_images"]
 
 _CHANNELS = (1, 3, 4)
 # Values that `Statistics` widens to float64 at once: 32 MiB.
-_CHUNK = 1 << 22
+CHUNK = 1 << 22
 
 
 class Images(Dataset):
@@ -24,44 +25,102 @@ class Images(Dataset):
     Parameters
     ----------
     data : ndarray of shape (n_samples, *shape)
-        Kept as it is on the CPU, memory maps included; on another device it is
-        uploaded once.
+        Kept as it is on the CPU, memory maps included.
     device : torch.device
         Where batches are delivered.
     dtype : torch.dtype
         Floating type that is computed in; batches of uint8 stay uint8.
+    storage : {"device", "host"}, default="device"
+        Upload the data once, or each batch.
+    canvas : ndarray of shape (n_samples, C, height, width), default=None
+        What training batches hold instead, for views to be cropped from.
+    stretch : ndarray of shape (n_samples,), default=None
+        With a canvas: how much wider each image was in proportion.
+
+    Attributes
+    ----------
+    statistics : Statistics
+        Of the samples.
     """
 
-    def __init__(self, data: np.ndarray, device: torch.device, dtype: torch.dtype):
+    def __init__(
+        self,
+        data: np.ndarray,
+        device: torch.device,
+        dtype: torch.dtype,
+        storage: str = "device",
+        canvas: np.ndarray | None = None,
+        stretch: np.ndarray | None = None,
+    ):
         self.host = data
         self.device = device
         self.dtype = dtype
-        self._resident: Tensor | None = None
-        if device.type != "cpu":
-            self._resident = self._to_device(np.array(data, order="C"))
+        self._resident = device.type != "cpu" and storage != "host"
+        self._plain = self._place(data)
+        self._views = self._plain if canvas is None else self._place(canvas)
+        self._stretch = None if canvas is None else self._place(stretch)
+
+    def _place(self, data: Any) -> Any:
+        """The data where batches are taken from: an array on the host, a tensor elsewhere."""
+        return self._tensor(np.array(data, order="C")).to(self.device) if self._resident else data
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one sample: (C, H, W) or (F,)."""
         return tuple(self.host.shape[1:])
 
+    @property
+    def view_shape(self) -> tuple[int, ...]:
+        """Shape of what is augmented."""
+        return self.shape
+
+    def expect(self, backbone: Any) -> None:
+        """Standardise as the weights of a backbone expect, if it says how."""
+        if hasattr(backbone, "image_mean"):
+            self.statistics.expect(backbone.image_mean, backbone.image_std)
+
+    @functools.cached_property
+    def statistics(self) -> "Statistics":
+        """What standardisation needs to know."""
+        rows = max(1, CHUNK // self.host[0].size)
+        blocks = (self.host[i : i + rows] for i in range(0, len(self.host), rows))
+        return Statistics(blocks, self.shape)
+
     def __len__(self) -> int:
         return len(self.host)
 
     def __getitem__(self, index: int) -> Tensor:
-        return self.take(torch.tensor([index], device=self.device))[0]
+        return self.take(torch.tensor([index]))[0]
+
+    def batches(self, indices: Iterable[Tensor]) -> Iterator[dict[str, Tensor]]:
+        """Training batches at indices (B,): ``x``, ``index`` and, of a canvas, ``stretch``."""
+        parts = list(indices)
+        # At once: the device would have to finish before each small copy.
+        moved = torch.cat(parts).to(self.device).split([len(part) for part in parts])
+        for part, index in zip(parts, moved, strict=True):
+            at = index if self._resident else part
+            batch = {"x": self._take(self._views, at), "index": index}
+            if self._stretch is not None:
+                batch["stretch"] = self._take(self._stretch, at)
+            yield batch
 
     def take(self, index: Tensor) -> Tensor:
-        """Samples at `index` (B,); both are on the device."""
-        if self._resident is not None:
-            return self._resident[index]
-        return self._to_device(self.host[index.numpy()])
+        """Samples at `index` (B,), on the device."""
+        return self._take(self._plain, index.to(self.device if self._resident else "cpu"))
 
-    def _to_device(self, array: np.ndarray) -> Tensor:
-        if array.dtype == np.uint8:
-            return torch.from_numpy(array).to(self.device)
-        wide = np.float64 if self.dtype == torch.float64 else np.float32
-        return torch.from_numpy(array.astype(wide, copy=False)).to(self.device)
+    def _take(self, data: Any, index: Tensor) -> Tensor:
+        if self._resident:
+            return data[index]
+        rows = self._tensor(data[index.numpy()])
+        if self.device.type == "cuda":  # copied while the device still computes
+            return rows.pin_memory().to(self.device, non_blocking=True)
+        return rows.to(self.device)
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        if array.dtype != np.uint8:
+            wide = np.float64 if self.dtype == torch.float64 else np.float32
+            array = array.astype(wide, copy=False)
+        return torch.from_numpy(array)
 
     def padded(self, size: int, part: slice = slice(None)) -> Iterator[tuple[Tensor, int]]:
         """Batches in order, each of exactly `size` samples, with the count of real ones.
@@ -70,10 +129,10 @@ class Images(Dataset):
         sample bitwise the same result, whatever company it came in. `part` chooses among the
         batches.
         """
+        where = self.device if self._resident else None
         for start in range(0, len(self), size)[part]:
-            index = torch.arange(start, start + size, device=self.device)
-            index = index.clamp_max_(len(self) - 1)
-            yield self.take(index), min(size, len(self) - start)
+            index = torch.arange(start, start + size, device=where).clamp_max_(len(self) - 1)
+            yield self._take(self._plain, index), min(size, len(self) - start)
 
 
 class Statistics:
@@ -81,8 +140,10 @@ class Statistics:
 
     Parameters
     ----------
-    images : Images
-        Training samples; read once, in chunks.
+    blocks : iterable of ndarray of shape (n, *shape)
+        The training samples in parts; read once.
+    shape : (C, H, W) or (F,)
+        Shape of one sample.
 
     Attributes
     ----------
@@ -92,29 +153,39 @@ class Statistics:
         Per channel of images mapped from [low, high] to [0, 1]; per feature of vectors.
     """
 
-    def __init__(self, images: Images):
-        data = images.host
-        axes = (0, *range(2, data.ndim))
+    def __init__(self, blocks: Iterable[np.ndarray], shape: tuple[int, ...]):
+        axes = (0, *range(2, len(shape) + 1))
         total: np.ndarray | float = 0.0
         square: np.ndarray | float = 0.0
-        shift = data[0].astype(np.float64).mean(axis=tuple(range(1, data.ndim - 1)), keepdims=True)
+        count, shift, eight_bits = 0, None, False
         low, high = np.inf, -np.inf
-        rows = max(1, _CHUNK // data[0].size)
-        for start in range(0, len(data), rows):
-            part = data[start : start + rows].astype(np.float64)
+        for block in blocks:
+            part = block.astype(np.float64)
+            if shift is None:
+                own = tuple(range(1, len(shape)))
+                shift = part[0].mean(axis=own, keepdims=True)
+                eight_bits = block.dtype == np.uint8
             low, high = min(low, part.min()), max(high, part.max())
             part -= shift
             total = total + part.sum(axis=axes)
             square = square + np.square(part).sum(axis=axes)
-        count = data.size / data.shape[1]
-        mean = total / count
+            count += part.size // shape[0]
+        if shift is None:  # no block, no statistics
+            self.low, self.high = 0.0, 255.0
+            self.mean, self.std = np.zeros(shape[0]), np.ones(shape[0])
+            return
+        mean = np.asarray(total / count)
         std = np.sqrt(np.maximum(square / count - mean**2, 0))
         mean = mean + shift.reshape(mean.shape)
-        self.low, self.high = (0.0, 255.0) if data.dtype == np.uint8 else (float(low), float(high))
-        if len(images.shape) == 3:
+        self.low, self.high = (0.0, 255.0) if eight_bits else (float(low), float(high))
+        if len(shape) == 3:
             span = self.high - self.low or 1.0
             mean, std = (mean - self.low) / span, std / span
         self.mean, self.std = mean, std
+
+    def expect(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Standardise by other figures, (C,) of images in [0, 1]: those of pretrained weights."""
+        self.mean, self.std = np.asarray(mean, dtype=float), np.asarray(std, dtype=float)
 
 
 class Batches:
@@ -164,10 +235,11 @@ class Batches:
         if self.drop_last and len(order) >= self.batch_size:
             order = order[: len(self) * self.batch_size]
         bounds = [*range(0, len(self) * self.batch_size, self.batch_size), len(order)]
-        order = order.to(self.images.device)  # once an epoch: each batch would wait for it
-        for start, stop in itertools.pairwise(bounds):
-            index = order[start:stop]
-            yield {"x": self.images.take(index[own_share(len(index))]), "index": index}
+        batches = [order[a:b] for a, b in itertools.pairwise(bounds)]
+        shares = [index[own_share(len(index))] for index in batches]
+        whole = order.to(self.images.device).split([len(index) for index in batches])
+        for batch, index in zip(self.images.batches(shares), whole, strict=True):
+            yield batch | {"index": index}
 
     def _order(self) -> Tensor:
         n = len(self.images)
@@ -193,10 +265,12 @@ def as_array(X: Any) -> Any:
     Raises
     ------
     TypeError, ValueError
-        If X is a path, a sparse tensor, or a Dataset without size, items or one shape.
+        If X is bytes, a sparse tensor, or a Dataset without size, items or one shape.
     """
-    if isinstance(X, str | bytes) or hasattr(X, "__fspath__"):
-        raise TypeError(f"X must hold images or vectors, got the path {X!r}: load it first")
+    if isinstance(X, bytes):
+        raise TypeError(
+            f"X must hold images or vectors, got {X!r}: pass the path of a folder as str"
+        )
     if isinstance(X, Tensor):
         if X.layout != torch.strided:
             raise TypeError("X is a sparse tensor; pass X.to_dense()")

@@ -12,6 +12,7 @@ from skorch.callbacks import Callback, EarlyStopping
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
+from skdeepclust.engine.device import inference_batch
 from skdeepclust.engine.health import Health, collapsed, feature_std
 from skdeepclust.engine.images import Batches, Images
 from skdeepclust.engine.objective import Learner, Objective, Run
@@ -86,14 +87,11 @@ class ObjectiveNet(NeuralNet):
         return []
 
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> "ObjectiveNet":
-        """Build the optimizer over the objective's parameter groups."""
-        self.optimizer_ = make_optimizer(
-            self.optimizer_name,
-            self.objective.param_groups(),
-            self.lr,
-            self.momentum,
-            self.weight_decay,
-        )
+        """Build the optimizer over the objective's parameter groups, if there are any."""
+        groups = [group for group in self.objective.param_groups() if group["params"]]
+        how = self.lr, self.momentum, self.weight_decay
+        made = make_optimizer(self.optimizer_name, groups, *how) if groups else None
+        self.optimizer_: Any = made
         half = self.module_.precision == torch.float16
         self.scaler = torch.amp.GradScaler(torch.device(self.device).type, enabled=half)
         return self
@@ -326,5 +324,4 @@ class ObjectiveNet(NeuralNet):
 
     @property
     def _size(self) -> int:
-        """Samples per inference batch: one fixed shape, small on CPUs to stay in cache."""
-        return 128 if torch.device(self.device).type == "cpu" else 512
+        return inference_batch(torch.device(self.device))

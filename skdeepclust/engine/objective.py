@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skdeepclust.augment.views import Views
+from skdeepclust.engine.frozen import FrozenViews
 from skdeepclust.engine.health import Vitals
 from skdeepclust.engine.images import Images
 
@@ -162,23 +163,25 @@ class Learner(nn.Module):
 
     Parameters
     ----------
-    views : Views
-        Augmentation and standardisation.
+    views : Views or FrozenViews
+        Augmentation and standardisation, with a frozen backbone also its features.
     objective : Objective
         The method.
     precision : torch.dtype or None
         What autocast computes in; None for no autocast.
     """
 
-    def __init__(self, views: Views, objective: Objective, precision: torch.dtype | None):
+    def __init__(
+        self, views: Views | FrozenViews, objective: Objective, precision: torch.dtype | None
+    ):
         super().__init__()
         self.views = views
         self.objective = objective
         self.precision = precision
 
-    def forward(self, x: Tensor, index: Tensor) -> dict[str, Tensor]:
+    def forward(self, x: Tensor, index: Tensor, stretch: Tensor | None = None) -> dict[str, Tensor]:
         """Loss terms of one training batch."""
-        views = [_channels_last(view) for view in self.views(x)]
+        views = [_channels_last(view) for view in self.views(x, stretch)]
         with torch.autocast(x.device.type, self.precision, enabled=self.precision is not None):
             return self.objective(views, index)
 

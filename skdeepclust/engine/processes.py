@@ -220,15 +220,15 @@ class OwnRandomNumbers:
 
     Parameters
     ----------
-    views : Views
-        Augmentations.
+    views : nn.Module
+        Holds augmentations.
     objective : nn.Module
         Networks.
     device : torch.device
         Whose generator it is about, beside the CPU's.
     """
 
-    def __init__(self, views: Views, objective: nn.Module, device: torch.device):
+    def __init__(self, views: nn.Module, objective: nn.Module, device: torch.device):
         self._generators: list[torch.Generator] = []
         self._hooks: list[Any] = []
         if world_size() == 1:
@@ -239,7 +239,8 @@ class OwnRandomNumbers:
         seed = (torch.initial_seed() + _STRIDE * (rank() + 1)) % 2**63
         fresh = [torch.Generator(g.device).manual_seed(seed) for g in self._generators]
         self._states = [generator.get_state() for generator in fresh]
-        drawing = filter(_draws_itself, {*views.augmentations})
+        parts = [part for part in views.modules() if isinstance(part, Views)]
+        drawing = filter(_draws_itself, {a for part in parts for a in part.augmentations})
         for module in (*drawing, *filter(_drops, objective.modules())):
             self._hooks.append(module.register_forward_pre_hook(self._swap))
             self._hooks.append(module.register_forward_hook(self._swap))

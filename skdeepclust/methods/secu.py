@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skdeepclust._sklearn import Interval, StrOptions
-from skdeepclust.augment import make_augmentations
 from skdeepclust.base import NON_NEGATIVE, POSITIVE, UNIT, DeepClusterer
 from skdeepclust.engine.health import Mixing, Spread, Vitals
 from skdeepclust.engine.images import Images
@@ -175,7 +174,7 @@ class SeCuClustering(DeepClusterer):
         if not self.self_label_epochs or net.interrupted:
             return net
         assert isinstance(net.objective, SeCuObjective)
-        strong = make_augmentations(copy.deepcopy(self.augment), images.shape, 2)[1]
+        strong = self._augmentations(images, 2)[1]
         # SCAN's learning rate; the augmentation is that of the second view.
         stage = copy.copy(self).set_params(
             max_epochs=self.self_label_epochs,

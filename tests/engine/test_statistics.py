@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from skdeepclust.engine import images as module
-from skdeepclust.engine.images import Images, Statistics
+from skdeepclust.engine.images import Images
 
 
 def statistics(data):
-    return Statistics(Images(data, torch.device("cpu"), torch.float32))
+    return Images(data, torch.device("cpu"), torch.float32).statistics
 
 
 def floats(*shape, dtype=np.float32, offset=0.0):
@@ -46,7 +46,7 @@ def test_vectors_have_a_mean_and_std_per_feature():
 def test_chunks_change_nothing(monkeypatch, shape):
     X = floats(*shape)
     whole = statistics(X)
-    monkeypatch.setattr(module, "_CHUNK", 7)
+    monkeypatch.setattr(module, "CHUNK", 7)
     chunked = statistics(X)
     assert (whole.low, whole.high) == (chunked.low, chunked.high)
     np.testing.assert_allclose(whole.mean, chunked.mean, rtol=0, atol=1e-12)

@@ -1,0 +1,338 @@
+"""ImageClusterer: where scikit-learn's contract meets the engine, from X to labels and back."""
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skdeepclust._sklearn import fit_context
+from skdeepclust.engine.device import resolve_device, resolve_precision
+from skdeepclust.engine.files import ImageFiles, as_lazy
+from skdeepclust.engine.images import Images, as_array, as_images
+from skdeepclust.engine.isolation import isolated
+from skdeepclust.engine.lazy import LazyImages
+from skdeepclust.engine.net import ObjectiveNet
+from skdeepclust.engine.processes import local_device, same_samples, together
+from skdeepclust.engine.stream import Streamed, fits, for_training
+from skdeepclust.engine.warn import warn_user
+from skdeepclust.ops.collective import agree
+from skdeepclust.ops.silhouette import simplified_silhouette
+
+__all__ = ["ImageClusterer"]
+
+
+class ImageClusterer(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator
+):
+    """What makes images of X, has a net made for them, and predicts with it.
+
+    A subclass has the parameters named here, as fields or fixed, and implements `_train`.
+    """
+
+    n_clusters: int
+    image_shape: Any
+    device: Any
+    random_state: Any
+    on_error: str
+    precision: str = "auto"
+    deterministic: bool = False
+    storage: str = "auto"
+    net_: ObjectiveNet
+    labels_: np.ndarray
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
+
+    # -- fit ------------------------------------------------------------------------------
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn a representation of the samples and cluster it.
+
+        Parameters
+        ----------
+        X : array-like, tensor, DataFrame, path, list of paths or Dataset
+            Images (n, C, H, W), (n, H, W, C) or (n, H, W), or rows (n, n_features): vectors,
+            or flattened images with `image_shape`. uint8 images are read as 0 to 255; other
+            images are mapped to [0, 1] by the range of the training values. A folder is walked
+            with its sub-folders, in sorted order.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X or a parameter is unusable, before any training.
+
+        Notes
+        -----
+        Ctrl-C ends training early and leaves a fitted estimator, with a warning; inside a
+        scikit-learn search or cross-validation it ends that as well.
+
+        Started by ``torchrun``, the processes train together, and all end with the same
+        labels; then Ctrl-C leaves nothing.
+        """
+        device = resolve_device(local_device(self.device))
+        samples = self._read(X, reset=True)
+        dtype, _ = resolve_precision(self.precision, device, samples.ndim == 4)
+        self._check_enough(len(samples))
+        self.image_paths_ = samples.paths if isinstance(samples, ImageFiles) else None
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        with together(device):
+            images, unreadable = self._hold(samples, device, dtype)
+            same_samples((len(images), *images.shape))
+            names = samples.names if isinstance(samples, LazyImages) else ()
+            self.skipped_ = [names[i] for i in sorted(unreadable)]
+            with isolated(agree(seed), device, self.deterministic):
+                images = self._prepare(images)
+                self.net_ = self._train(images)
+                labels = self._conclude(images)
+            self.labels_ = _with_gaps(labels, len(samples), list(unreadable), -1)
+            self._report()
+        return self
+
+    def _prepare(self, images: Images) -> Images:
+        """What training sees of the images."""
+        return images
+
+    def _train(self, images: Images) -> ObjectiveNet:
+        """Make the net that embeds and scores samples."""
+        raise NotImplementedError(f"{type(self).__name__} must implement _train")
+
+    def _report(self) -> None:
+        """Warn of what went wrong, now that everything is in place."""
+
+    def _check_enough(self, n_samples: int) -> None:
+        if n_samples < self.n_clusters:
+            raise ValueError(f"n_samples={n_samples} must be >= n_clusters={self.n_clusters}")
+
+    def _hold(
+        self, samples: np.ndarray | LazyImages, device: torch.device, dtype: torch.dtype
+    ) -> tuple[Images, dict[int, str]]:
+        """The readable training samples where batches are taken from, and what is unreadable."""
+        if not isinstance(samples, LazyImages):
+            roomy = self.storage == "device" or (
+                self.storage == "auto" and fits(samples.nbytes, device)
+            )
+            return Images(samples, device, dtype, "device" if roomy else "host"), {}
+        images, unreadable = for_training(samples, device, dtype, self.on_error, self.storage)
+        if len(images) < max(2, self.n_clusters):
+            why = next(iter(unreadable.values()), "")
+            raise ValueError(
+                f"{len(images)} of {len(samples)} images of X can be read, but "
+                f"n_clusters={self.n_clusters}. {why}"
+            )
+        return images, unreadable
+
+    def _conclude(self, images: Images) -> np.ndarray:
+        """Set the fitted attributes and return the labels; clusters without samples go last."""
+        net, k = self.net_, self.n_clusters
+        labels = net.infer_proba(images).argmax(1)
+        sizes = np.bincount(labels, minlength=k)
+        if (sizes == 0).any():
+            order = np.argsort(sizes == 0, kind="stable")
+            net.objective.reorder(torch.from_numpy(order).to(images.device))
+            labels = net.infer_proba(images).argmax(1)
+            empty = [int(i) for i in np.flatnonzero(np.bincount(labels, minlength=k) == 0)]
+            message = f"Clusters {empty} of {k} hold no sample: too few distinct embeddings"
+            warn_user(message, ConvergenceWarning)
+        self.cluster_centers_ = net.objective.centers.float().cpu().numpy()
+        # An interrupted epoch has a row without figures.
+        self.history_ = [_row(row) for row in net.history if "train_loss" in row]
+        self.n_iter_ = len(self.history_)
+        return labels
+
+    # -- inference ------------------------------------------------------------------------
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Assign each sample to a cluster.
+
+        Parameters
+        ----------
+        X : array-like, tensor, DataFrame, path, list of paths or Dataset
+            Samples of the shape and value range of the training samples.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), int64
+            Cluster of each sample.
+        """
+        proba, unreadable = self._infer_proba(X)
+        labels = proba.argmax(1)
+        labels[unreadable] = -1
+        return labels
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Softmax of the scores of each sample to be in each cluster.
+
+        The scores are the cosine to the centres, minus the squared Euclidean distance for
+        IDFD, and z_c for CDC; the softmax has temperature 0.1, for CDC its
+        `assignment_temperature`. The probabilities rank and compare samples; they are not
+        calibrated.
+
+        Parameters
+        ----------
+        X : array-like, tensor, DataFrame, path, list of paths or Dataset
+            As for `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_clusters), float32
+            Rows sum to 1, and their largest entry is the predicted cluster.
+        """
+        proba, unreadable = self._infer_proba(X)
+        proba[unreadable] = np.nan
+        return proba
+
+    def _infer_proba(self, X: Any) -> tuple[np.ndarray, list[int]]:
+        """Probabilities of all samples, and the positions of those that could not be read."""
+        images = self._images(X)
+        return self.net_.infer_proba(images), _unreadable(images)
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Embed each sample.
+
+        Parameters
+        ----------
+        X : array-like, tensor, DataFrame, path, list of paths or Dataset
+            As for `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, embedding_dim), float32
+            Rows of norm 1.
+        """
+        images = self._images(X)
+        z = self.net_.embed(images).float().cpu().numpy()
+        z[_unreadable(images)] = np.nan
+        return z
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean simplified silhouette of the embedding of the samples.
+
+        It needs no labels, and compares clusterings of one representation, such as numbers
+        of clusters of one trained net. It cannot compare representations: each judges
+        itself.
+
+        Parameters
+        ----------
+        X : array-like, tensor, DataFrame, path, list of paths or Dataset
+            As for `predict`.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        float
+            A value in [-1, 1]: 0 for a single cluster, -1 when the representation has
+            collapsed in training.
+        """
+        images = self._images(X)
+        if self.net_.collapsed:
+            return -1.0
+        z = self.net_.embed(images)
+        z = z[np.setdiff1d(np.arange(len(z)), _unreadable(images))]
+        labels = self.net_.probabilities(z).argmax(1)
+        return float(simplified_silhouette(z, self.net_.objective.centers, labels))
+
+    # -- input ----------------------------------------------------------------------------
+
+    def _images(self, X: Any) -> Images:
+        check_is_fitted(self, "labels_")
+        samples = self._read(X, reset=False)
+        device, dtype = torch.device(self.net_.device), self.net_.module_.views.mean.dtype
+        if isinstance(samples, LazyImages):
+            return Streamed(samples, device, dtype, self.on_error)
+        return Images(samples, device, dtype, "host")
+
+    def _read(self, X: Any, reset: bool) -> np.ndarray | LazyImages:
+        """Validate X and arrange it as (n, C, H, W) images or (n, F) vectors."""
+        shape = _image_shape(self.image_shape) if reset else getattr(self, "image_shape_in_", None)
+        lazy = as_lazy(X, shape)
+        if lazy is None:
+            return self._read_array(as_array(X), reset)
+        if reset:
+            self._learn_shape(lazy.shape)
+        elif shape is None:
+            raise ValueError("X holds images, but training saw vectors (n, n_features)")
+        return lazy
+
+    def _learn_shape(self, shape: tuple[int, ...]) -> None:
+        self.image_shape_in_ = shape[1:] if len(shape) == 4 else None
+        self.n_features_in_ = int(np.prod(shape[1:]))
+
+    def _read_array(self, X: Any, reset: bool) -> np.ndarray:
+        least = 2 if reset else 1
+        if X.ndim == 2:
+            array = validate_data(self, X, reset=reset, ensure_min_samples=least)
+        else:
+            array = check_array(
+                X, allow_nd=True, estimator=self, ensure_min_samples=least, input_name="X"
+            )
+        if reset:
+            images = as_images(array, _image_shape(self.image_shape))
+            self._learn_shape(images.shape)
+        elif self.image_shape_in_ is None and array.ndim > 2:
+            raise ValueError(f"X has shape {array.shape}, but training saw vectors (n, n_features)")
+        else:
+            images = as_images(array, self.image_shape_in_, "image_shape_in_")
+        return _check_range(images)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.cluster_centers_.shape[1]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+
+def _unreadable(images: Images) -> list[int]:
+    return list(images.unreadable) if isinstance(images, Streamed) else []
+
+
+def _with_gaps(values: np.ndarray, n: int, gaps: list[int], fill: int) -> np.ndarray:
+    """Values of the n samples: those that there are, and `fill` at the gaps between them."""
+    if not gaps:
+        return values
+    whole = np.full(n, fill, values.dtype)
+    whole[np.setdiff1d(np.arange(n), gaps)] = values
+    return whole
+
+
+def _image_shape(image_shape: Any) -> tuple[int, int, int] | None:
+    if image_shape is None:
+        return None
+    sizes = tuple(image_shape)
+    if len(sizes) != 3 or not all(isinstance(s, int | np.integer) and s > 0 for s in sizes):
+        raise ValueError(f"image_shape must be three positive integers (C, H, W), got {sizes}")
+    return int(sizes[0]), int(sizes[1]), int(sizes[2])
+
+
+def _check_range(array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind not in "buif":
+        raise TypeError(f"X has dtype {array.dtype}; numbers are needed")
+    if array.dtype == np.float64 and max(array.max(), -array.min()) > np.finfo(np.float32).max:
+        raise ValueError("X holds values beyond the range of float32: rescale it")
+    return array
+
+
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of skorch's history as `history_` shows it."""
+    hidden = ("batches", "train_batch_count", "train_loss_best")
+    renamed = {"train_loss": "loss"}
+    return {renamed.get(k, k): v for k, v in row.items() if k not in hidden}

@@ -1,0 +1,165 @@
+"""Image files into uint8 tensors, whatever their format, mode and rotation."""
+
+import functools
+import os
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
+from torch import Tensor
+
+__all__ = [
+    "ENDINGS",
+    "Header",
+    "UnreadableImage",
+    "arrange",
+    "decode",
+    "from_pillow",
+    "read_header",
+    "resize",
+]
+
+# Not all that Pillow knows: for some formats it starts other programs.
+_FORMATS = {
+    "AVIF": (".avif",),
+    "BMP": (".bmp", ".dib"),
+    "GIF": (".gif",),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "JPEG2000": (".jp2", ".j2k"),
+    "PNG": (".png", ".apng"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+    "TGA": (".tga",),
+    "TIFF": (".tif", ".tiff"),
+    "WEBP": (".webp",),
+}
+ENDINGS = frozenset(ending for endings in _FORMATS.values() for ending in endings)
+
+_ORIENTATION = 0x0112
+_TURNED = 5  # EXIF orientations from this one on swap height and width
+_GREY = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N")
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, as Pillow has it
+
+
+class UnreadableImage(ValueError):
+    """A file that holds no image; the message names it and says why."""
+
+
+class Header(NamedTuple):
+    """What a file says of its image before it is decoded: (0, 0) where it cannot be read."""
+
+    height: int
+    width: int
+    grey: bool
+
+
+def read_header(path: str) -> Header:
+    """Read the size and kind of an image file, upright; decodes nothing."""
+    try:
+        with _open(path) as image:
+            width, height = image.size
+            # The class's own method: that of PNG files decodes the image to look for more.
+            turned = Image.Image.getexif(image).get(_ORIENTATION, 1) >= _TURNED
+            grey = image.mode in _GREY
+    except Exception:  # Pillow raises anything on files that are none; decoding will tell
+        return Header(0, 0, False)
+    return Header(width, height, grey) if turned else Header(height, width, grey)
+
+
+def _open(path: str | os.PathLike[str]) -> Image.Image:
+    return Image.open(path, formats=_known_formats())
+
+
+@functools.cache
+def _known_formats() -> tuple[str, ...]:
+    """Those that this build of Pillow has."""
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
+def decode(path: str | os.PathLike[str], least: tuple[int, int] | None = None) -> Tensor:
+    """Decode an image file.
+
+    Parameters
+    ----------
+    path : path-like
+        A JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000, PPM or TGA file. It is turned as
+        its EXIF data say, transparent pixels become white, 16 bits become 8, and of an animation
+        the first picture is taken.
+    least : (height, width), default=None
+        A JPEG may come at a half, a quarter or an eighth of its size, which is far quicker,
+        as long as it is no smaller than that.
+
+    Returns
+    -------
+    Tensor of shape (C, H, W), uint8
+        One channel for grey images, three for others.
+
+    Raises
+    ------
+    UnreadableImage
+        If the file is missing, truncated, too large by Pillow's limit, or no image.
+    """
+    try:
+        with _open(path) as image:
+            if least is not None:
+                side = max(least)  # of both sides: the image may yet be turned
+                image.draft(None, (side, side))
+            return from_pillow(image)
+    except Exception as error:  # Pillow raises anything on broken files
+        raise UnreadableImage(f"{os.fspath(path)}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    first = (str(error).strip() or repr(error)).splitlines()[0]
+    return "no image of a known format" if "cannot identify" in first else first
+
+
+def from_pillow(image: Image.Image) -> Tensor:
+    """An image of Pillow, of any mode, as `decode` returns it."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers of no known range; pass an array")
+    if image.mode.startswith("I"):
+        # 16 bits, which Pillow's own conversion would cut off at 255.
+        deep = np.asarray(image).astype(np.int64).clip(0, 65535)
+        return torch.from_numpy((deep >> 8).astype(np.uint8))[None]
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("L" if image.mode in ("1", "L") else "RGB")
+    return arrange(np.array(image))
+
+
+def arrange(pixels: np.ndarray) -> Tensor:
+    """Pixels (H, W) or (H, W, C) as a tensor (C, H, W)."""
+    return torch.from_numpy(pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0))
+
+
+def resize(image: Tensor, size: tuple[int, int], channels: int) -> Tensor:
+    """Bring an image to a size and a number of channels.
+
+    Parameters
+    ----------
+    image : Tensor of shape (C, H, W), uint8
+        Of one or three channels.
+    size : (height, width)
+        Resized to, with antialiasing.
+    channels : {1, 3}
+        Grey becomes colour by repeating it, colour becomes grey by its luma.
+
+    Returns
+    -------
+    Tensor of shape (channels, *size), uint8
+    """
+    if tuple(image.shape[1:]) != size:
+        image = F.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
+    if len(image) == channels:
+        return image
+    if channels == 3:
+        return image.expand(3, -1, -1)
+    luma = torch.tensor(_LUMA).view(3, 1, 1)
+    return (image * luma).sum(0, keepdim=True).round_().to(torch.uint8)

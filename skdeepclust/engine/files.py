@@ -1,0 +1,249 @@
+"""Image files, and Datasets of pictures, as lazy arrays: what X is when it is not in memory."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from joblib import cpu_count
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from skdeepclust.engine.decode import (
+    ENDINGS,
+    UnreadableImage,
+    arrange,
+    decode,
+    from_pillow,
+    read_header,
+)
+from skdeepclust.engine.lazy import DETAIL, LazyImages, Shape
+
+__all__ = ["ImageFiles", "ImageItems", "as_lazy"]
+
+# What the network sees of files that no one size fits, and the largest size that is taken as it is.
+_SIDE = 96
+
+
+class ImageFiles(LazyImages):
+    """Image files as a lazy array of uint8 images.
+
+    Estimators make one of a folder or of a list of paths. Make it yourself to hand a folder to
+    scikit-learn's cross-validation and searches: it is indexed without decoding.
+
+    Parameters
+    ----------
+    files : path or sequence of paths
+        A folder, which is walked with its sub-folders in sorted order, or the files.
+    image_shape : (C, H, W), default=None
+        Shape of every sample, with 1 or 3 channels. None takes the size of the files if all
+        have the same and it is at most 96 x 96, else 96 x 96; and one channel if all files are
+        grey, else three.
+
+    Attributes
+    ----------
+    paths : list of str
+        The files, in the order of the samples.
+    shape : (n_files, C, H, W)
+        Of the array that it stands for.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist.
+    ValueError
+        If the folder holds no image, or `image_shape` has other channels.
+
+    Notes
+    -----
+    A sample is the largest central part of its file that has the proportions of
+    `image_shape`, resized. In training views are cropped from all of the file. Files are only
+    looked at here; one that cannot be read is an error when it is decoded.
+
+    Examples
+    --------
+    >>> import numpy as np, os, tempfile
+    >>> from PIL import Image
+    >>> from skdeepclust import ImageFiles
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> for i in range(3):
+    ...     pixels = np.full((20, 30), 100 * i, dtype=np.uint8)
+    ...     Image.fromarray(pixels).save(os.path.join(folder.name, f"{i}.png"))
+    >>> files = ImageFiles(folder.name, image_shape=(3, 16, 16))
+    >>> files.shape, files[[0, 2]].shape, files[2].max()
+    ((3, 3, 16, 16), (2, 3, 16, 16), np.uint8(200))
+    >>> folder.cleanup()
+    """
+
+    def __init__(self, files: Any, image_shape: Shape | None = None):
+        names = _file_names(files) if _is_path(files) else [os.fspath(path) for path in files]
+        with ThreadPoolExecutor(cpu_count()) as pool:
+            headers = np.array(list(pool.map(read_header, names, chunksize=64)), dtype=np.int64)
+        headers = headers.reshape(-1, 3)
+        super().__init__(names, headers[:, :2], _settled(image_shape, headers))
+
+    @property
+    def paths(self) -> list[str]:
+        """The files, in the order of the samples."""
+        return list(self.names)
+
+    def full(self, i: int) -> Tensor:
+        """Decode all of file `i`: (C, H, W), uint8, of its own size or well above ours."""
+        # Of what is needed at most, whatever is needed now: samples must not depend on it.
+        _, height, width = self.image_shape
+        return decode(self.names[i], (DETAIL * height, DETAIL * width))
+
+
+class ImageItems(LazyImages):
+    """A Dataset of images of Pillow or uint8 arrays, read item by item.
+
+    Parameters
+    ----------
+    dataset : sized collection
+        Items are images, ``(image, ...)``, or dicts with the key ``"image"`` or ``"img"``.
+    image_shape : (C, H, W), default=None
+        As for `ImageFiles`.
+    """
+
+    def __init__(self, dataset: Any, image_shape: Shape | None = None):
+        self.dataset = dataset
+        self.rows = np.arange(len(dataset))
+        names = [f"X[{i}]" for i in self.rows]
+        headers = np.array([self._header(i) for i in range(len(self.rows))], np.int64).reshape(
+            -1, 3
+        )
+        super().__init__(names, headers[:, :2], _settled(image_shape, headers))
+
+    def _header(self, i: int) -> tuple[int, int, bool]:
+        try:
+            channels, height, width = _as_tensor(_image_of(self.dataset[i])).shape
+        except Exception:  # decoding will tell
+            return 0, 0, False
+        return height, width, channels == 1
+
+    def _like(self, index: Any = slice(None), shape: Shape | None = None) -> Self:
+        other = super()._like(index, shape)
+        other.rows = self.rows[index]
+        return other
+
+    def full(self, i: int) -> Tensor:
+        """Read all of item `i`: (C, H, W), uint8, of its own size."""
+        try:
+            return _as_tensor(_image_of(self.dataset[int(self.rows[i])]))
+        except Exception as error:
+            raise UnreadableImage(f"{self.names[i]}: {error}") from error
+
+
+def as_lazy(X: Any, image_shape: Shape | None) -> LazyImages | None:
+    """What X is, if it is to be read item by item: a folder, paths, or a Dataset of images.
+
+    Parameters
+    ----------
+    X : object
+        As users pass it.
+    image_shape : (C, H, W) or None
+        Shape of the samples, if it is known.
+
+    Returns
+    -------
+    LazyImages or None
+        None for everything that becomes an array in memory.
+    """
+    if isinstance(X, LazyImages):
+        return X.with_shape(image_shape)
+    if _is_path(X) or _are_paths(X):
+        return ImageFiles(X, image_shape)
+    if _holds_pictures(X):
+        return ImageItems(X, image_shape)
+    return None
+
+
+def _is_path(X: Any) -> bool:
+    return isinstance(X, str | os.PathLike)
+
+
+def _are_paths(X: Any) -> bool:
+    if getattr(X, "ndim", 1) != 1 or not hasattr(X, "__len__") or not hasattr(X, "__iter__"):
+        return False
+    if isinstance(X, Dataset | dict | bytes | Tensor) or len(X) == 0:
+        return False
+    return _is_path(next(iter(X))) and all(_is_path(path) for path in X)
+
+
+def _holds_pictures(X: Any) -> bool:
+    """Whether X is a Dataset, of torch or alike, whose items are images of Pillow or dicts."""
+    if isinstance(X, list | tuple | np.ndarray | Tensor) or hasattr(X, "iloc"):
+        return isinstance(X, list | tuple) and len(X) > 0 and _is_pillow(X[0])
+    if not hasattr(X, "__getitem__") or not hasattr(X, "__len__") or len(X) == 0:
+        return False
+    if not isinstance(X, Dataset) and not hasattr(X, "features"):
+        return False
+    item = X[0]
+    return isinstance(item, dict) or _is_pillow(item[0] if isinstance(item, tuple | list) else item)
+
+
+def _is_pillow(image: Any) -> bool:
+    from PIL import Image
+
+    return isinstance(image, Image.Image)
+
+
+def _image_of(item: Any) -> Any:
+    if isinstance(item, dict):
+        for key in ("image", "img"):
+            if key in item:
+                return item[key]
+        raise ValueError(f"an item has the keys {sorted(item)}, but none is 'image' or 'img'")
+    return item[0] if isinstance(item, tuple | list) else item
+
+
+def _as_tensor(image: Any) -> Tensor:
+    if _is_pillow(image):
+        return from_pillow(image)
+    pixels = image if isinstance(image, Tensor) else torch.from_numpy(np.array(image))
+    if pixels.dtype != torch.uint8 or pixels.ndim not in (2, 3):
+        raise ValueError(f"an image must be uint8 of 2 or 3 dimensions, got {pixels.dtype}")
+    if pixels.ndim == 2 or pixels.shape[0] not in (1, 3, 4):
+        return arrange(pixels.numpy())
+    return pixels
+
+
+def _file_names(folder: str | os.PathLike[str]) -> list[str]:
+    root = Path(folder).expanduser()
+    if root.is_file():
+        raise ValueError(f"X={os.fspath(folder)!r} is a file: pass its folder, or a list of files")
+    if not root.is_dir():
+        raise FileNotFoundError(f"X={os.fspath(folder)!r}: there is no such folder")
+    found = []
+    for place, folders, names in os.walk(root, onerror=_refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [os.path.join(place, name) for name in names if _looks_like_image(name)]
+    if not found:
+        raise ValueError(f"X={os.fspath(folder)!r} holds no image file, nor do its sub-folders")
+    return sorted(found)
+
+
+def _looks_like_image(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in ENDINGS
+
+
+def _refuse(error: OSError) -> None:
+    raise ValueError(f"X: the folder {error.filename!r} cannot be read: {error.strerror}")
+
+
+def _settled(image_shape: Shape | None, headers: np.ndarray) -> Shape:
+    """The shape of all samples, as given or from the headers (n, 3): height, width, grey."""
+    if image_shape is not None:
+        if image_shape[0] not in (1, 3):
+            raise ValueError(f"image_shape={image_shape}: image files have 1 or 3 channels")
+        return image_shape
+    readable = headers[headers[:, 0] > 0]
+    if len(readable) == 0:
+        return 3, _SIDE, _SIDE
+    channels = 1 if readable[:, 2].all() else 3
+    height, width = (int(side) for side in readable[0, :2])
+    same = (readable[:, :2] == (height, width)).all()
+    side = (height, width) if same and max(height, width) <= _SIDE else (_SIDE, _SIDE)
+    return channels, *side

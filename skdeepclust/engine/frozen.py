@@ -1,0 +1,129 @@
+"""A frozen backbone: heads are trained on its features, computed once where that can be."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from skdeepclust.augment.views import Views
+from skdeepclust.engine.device import inference_batch
+from skdeepclust.engine.images import Images
+
+__all__ = ["Features", "FrozenViews"]
+
+
+class Features(Images):
+    """Training images as features of a frozen backbone.
+
+    Parameters
+    ----------
+    source : Images
+        The images; standardised as the backbone's ``image_mean`` and ``image_std`` say.
+    backbone : nn.Module
+        (B, C, H, W) -> (B, num_features); is frozen here.
+    augmented : bool
+        Training batches hold the images, to be augmented and seen by the backbone every time;
+        otherwise they hold features.
+    """
+
+    def __init__(self, source: Images, backbone: nn.Module, augmented: bool):
+        source.expect(backbone)
+        backbone.to(source.device, source.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        backbone.requires_grad_(False).eval()
+        views = standardised(source, []).to(source.device, source.dtype)
+        with torch.no_grad():
+            seen = [
+                backbone(_channels_last(views.plain(x)))[:real].cpu()
+                for x, real in source.padded(inference_batch(source.device))
+            ]
+        super().__init__(torch.cat(seen).numpy(), source.device, source.dtype)
+        self.source = source
+        self.backbone = backbone
+        self.augmented = augmented
+
+    @property
+    def view_shape(self) -> tuple[int, ...]:
+        """Shape of what is augmented: of an image or of its features."""
+        return self.source.shape if self.augmented else self.shape
+
+    def batches(self, indices: Iterable[Tensor]) -> Iterator[dict[str, Tensor]]:
+        """Training batches at indices (B,), of images or features."""
+        return self.source.batches(indices) if self.augmented else super().batches(indices)
+
+
+class FrozenViews(nn.Module):
+    """Views of images as features of a frozen backbone; has the face of `Views`.
+
+    Parameters
+    ----------
+    images : Features
+        What was frozen.
+    augmentations : list of nn.Module
+        One per view, of the images where they are augmented.
+    features : Views
+        Of the features: standardised and, where the images are not, augmented.
+    precision : torch.dtype or None
+        What autocast computes views in for training; None for no autocast.
+    """
+
+    def __init__(
+        self,
+        images: Features,
+        augmentations: list[nn.Module],
+        features: Views,
+        precision: torch.dtype | None,
+    ):
+        super().__init__()
+        self.images = standardised(images.source, augmentations)
+        self.backbone = images.backbone
+        self.features = features
+        self.precision = precision
+
+    @property
+    def mean(self) -> Tensor:
+        """Of the features; its dtype is what is computed in."""
+        return self.features.mean
+
+    def train(self, mode: bool = True) -> "FrozenViews":
+        """Switch everything but the backbone, whose statistics are as frozen as its weights."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    @torch.no_grad()
+    def forward(self, x: Tensor, stretch: Tensor | None = None) -> list[Tensor]:
+        """Views of features (B, F) as they are, or of images through the backbone."""
+        if x.ndim == 2:
+            return self.features(x)
+        with torch.autocast(x.device.type, self.precision, enabled=self.precision is not None):
+            seen = [self.backbone(_channels_last(view)) for view in self.images(x, stretch)]
+        return [self.features.plain(view) for view in seen]
+
+    @torch.no_grad()
+    def plain(self, x: Tensor) -> Tensor:
+        """Standardised features, without augmentation, of features or of images."""
+        if x.ndim == 4:
+            x = self.backbone(_channels_last(self.images.plain(x)))
+        return self.features.plain(x)
+
+
+def standardised(images: Images, augmentations: list[nn.Module]) -> Views:
+    """Views of samples, standardised by their statistics and augmented.
+
+    Parameters
+    ----------
+    images : Images
+        Training samples.
+    augmentations : list of nn.Module
+        One per view.
+    """
+    seen = images.statistics
+    if len(images.shape) == 1:
+        return Views.for_vectors(augmentations, seen.mean, seen.std)
+    _, height, width = images.shape
+    bounds = seen.low, seen.high, seen.mean, seen.std
+    return Views.for_images(augmentations, *bounds, size=(height, width))
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)

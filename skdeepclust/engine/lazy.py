@@ -1,0 +1,149 @@
+"""A lazy array of images: read when somebody looks at them, brought to one shape."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+import numpy as np
+from torch import Tensor
+
+from skdeepclust.engine.decode import resize
+
+__all__ = ["DETAIL", "LazyImages", "Picture", "Shape"]
+
+Shape = tuple[int, int, int]
+# Crops down to a fifth of the area are cut from a copy of twice the network's side: finer ones
+# would cost memory, coarser ones would be blurred.
+DETAIL = 2
+
+
+class Picture:
+    """One image, brought to the shapes of the rest.
+
+    Parameters
+    ----------
+    image : Tensor of shape (C, H, W), uint8
+        All of it.
+    shape : (C, H, W)
+        What the network sees.
+    canvas : (height, width)
+        What views are cropped from.
+
+    Attributes
+    ----------
+    plain : Tensor of shape (C, H, W), uint8
+        The largest central part of the network's proportions, resized.
+    canvas : Tensor of shape (C, *canvas), uint8
+        All of the image, squeezed into the canvas; `plain` where that is the same.
+    stretch : float
+        How much wider the image is than the canvas in proportion to its height.
+    """
+
+    def __init__(self, image: Tensor, shape: Shape, canvas: tuple[int, int]):
+        channels, height, width = shape
+        h, w = image.shape[1:]
+        self.stretch = (w / h) / (canvas[1] / canvas[0])
+        self.plain = resize(_central(image, height / width), (height, width), channels)
+        same = canvas == (height, width) and self.plain.shape[1:] == (h, w)
+        self.canvas = self.plain if same else resize(image, canvas, channels)
+
+
+def _central(image: Tensor, ratio: float) -> Tensor:
+    """The largest central part whose height is `ratio` times its width."""
+    h, w = image.shape[1:]
+    height, width = min(h, max(1, round(w * ratio))), min(w, max(1, round(h / ratio)))
+    top, left = (h - height) // 2, (w - width) // 2
+    return image[:, top : top + height, left : left + width]
+
+
+class LazyImages:
+    """A lazy array (n_samples, C, H, W) of uint8; subclasses say how to read one image.
+
+    Indexing by a number decodes that image; by a slice, a mask or a list it makes a lazy array
+    of the chosen ones, so that scikit-learn's cross-validation splits it without reading.
+
+    Parameters
+    ----------
+    names : sequence of str
+        What error messages call the images.
+    sizes : ndarray of shape (n_samples, 2)
+        Height and width of each, 0 where unknown.
+    image_shape : (C, H, W)
+        Shape of every sample.
+    """
+
+    ndim = 4
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, names: Sequence[str], sizes: np.ndarray, image_shape: Shape):
+        self.names = np.asarray(names, dtype=object)
+        self.sizes = sizes
+        self.image_shape = image_shape
+
+    def full(self, i: int) -> Tensor:
+        """Decode all of image `i`: (C, H, W), uint8, of its own size."""
+        raise NotImplementedError(f"{type(self).__name__} must implement full")
+
+    def picture(self, i: int, canvas: tuple[int, int] | None = None) -> Picture:
+        """Image `i` in the common shapes; without a canvas only `plain` counts."""
+        return Picture(self.full(i), self.image_shape, canvas or self.image_shape[1:])
+
+    @property
+    def canvas(self) -> tuple[int, int]:
+        """Height and width of what views are cropped from, the same for all images."""
+        own, largest = self.image_shape[1:], self.sizes.max(axis=0, initial=0)
+        height, width = (
+            max(side, min(DETAIL * side, int(most)))
+            for side, most in zip(own, largest, strict=True)
+        )
+        return height, width
+
+    @property
+    def uniform(self) -> bool:
+        """Whether every image has the size that the network sees."""
+        return bool((self.sizes == self.image_shape[1:]).all())
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(n_samples, C, H, W)."""
+        return (len(self), *self.image_shape)
+
+    def with_shape(self, image_shape: Shape | None) -> Self:
+        """The same images in another shape; None leaves it."""
+        return self if image_shape in (None, self.image_shape) else self._like(shape=image_shape)
+
+    def _like(self, index: Any = slice(None), shape: Shape | None = None) -> Self:
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        LazyImages.__init__(other, self.names[index], self.sizes[index], shape or self.image_shape)
+        return other
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, tuple):  # X[rows, ...], as scikit-learn indexes arrays
+            rows, rest = key[0], [part for part in key[1:] if part is not Ellipsis]
+            chosen = self[rows]
+            return np.asarray(chosen)[(slice(None), *rest)] if rest else chosen
+        if isinstance(key, int | np.integer):
+            return self.picture(range(len(self))[key]).plain.numpy()
+        return self._like(key if isinstance(key, slice) else np.asarray(key, dtype=_kind(key)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("image files cannot be an array without decoding them: pass copy=True")
+        made = np.empty(self.shape, np.uint8)
+        for i, sample in enumerate(self):
+            made[i] = sample
+        return made if dtype is None else made.astype(dtype, copy=False)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} of shape {self.shape}"
+
+
+def _kind(key: Any) -> type:
+    """An empty list would become an array of floating-point numbers."""
+    return np.intp if len(key) == 0 else np.asarray(key).dtype.type

@@ -1,0 +1,271 @@
+"""Lazy images for training and prediction: held where they fit, else decoded as they are needed."""
+
+import logging
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from joblib import cpu_count
+from torch import Tensor
+
+from skdeepclust.engine.decode import UnreadableImage
+from skdeepclust.engine.images import CHUNK, Images, Statistics
+from skdeepclust.engine.lazy import LazyImages, Picture
+
+__all__ = ["STORAGES", "Streamed", "fits", "for_training"]
+
+STORAGES = ("auto", "device", "host", "stream")
+# Shares of the free memory of a device and of the machine that training images may take.
+_DEVICE_SHARE, _HOST_SHARE = 0.5, 0.25
+_AHEAD = 2  # batches that are decoded while one is computed
+
+logger = logging.getLogger("skdeepclust")
+
+
+class Streamed(Images):
+    """Images that threads decode a few batches ahead.
+
+    Threads, unlike processes, need no ``if __name__ == "__main__"`` in the user's script, share
+    what they decode, and are not slower: decoders release the interpreter's lock.
+
+    Parameters
+    ----------
+    lazy : LazyImages
+        What to decode.
+    device : torch.device
+        Where batches are delivered.
+    dtype : torch.dtype
+        Floating type that is computed in.
+    on_error : {"raise", "skip"}, default="raise"
+        Of images that cannot be read: raise, or deliver black ones and list them.
+    canvas : (height, width), default=None
+        Size of what training batches hold, for views to be cropped from; None for samples.
+
+    Attributes
+    ----------
+    unreadable : dict of int to str
+        What could not be read so far, and why.
+    """
+
+    def __init__(
+        self,
+        lazy: LazyImages,
+        device: torch.device,
+        dtype: torch.dtype,
+        on_error: str = "raise",
+        canvas: tuple[int, int] | None = None,
+    ):
+        self.lazy = lazy
+        self.device = device
+        self.dtype = dtype
+        self.on_error = on_error
+        self.canvas = canvas
+        self.unreadable: dict[int, str] = {}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample: (C, H, W)."""
+        return self.lazy.image_shape
+
+    def __len__(self) -> int:
+        return len(self.lazy)
+
+    def batches(self, indices: Iterable[Tensor]) -> Iterator[dict[str, Tensor]]:
+        """Training batches at indices (B,), decoded ahead."""
+        for index, pictures in self._ahead(indices):
+            yield self._training_batch(index, pictures)
+
+    def padded(self, size: int, part: slice = slice(None)) -> Iterator[tuple[Tensor, int]]:
+        """Batches of samples in order, each filled up to `size`, with the count of real ones."""
+        starts = range(0, len(self), size)[part]
+        indices = (torch.arange(start, min(start + size, len(self))) for start in starts)
+        for index, pictures in self._ahead(indices):
+            plain = torch.stack([picture.plain for picture in pictures])
+            fill = plain[-1:].expand(size - len(index), -1, -1, -1)
+            yield torch.cat([plain, fill]).to(self.device), len(index)
+
+    def pictures(self) -> Iterator[tuple[int, Picture | None]]:
+        """All images in order; None where one cannot be read."""
+        steps = (torch.arange(i, min(i + 64, len(self))) for i in range(0, len(self), 64))
+        for index, pictures in self._ahead(steps):
+            for i, picture in zip(index.tolist(), pictures, strict=True):
+                yield i, None if i in self.unreadable else picture
+
+    def _ahead(self, indices: Iterable[Tensor]) -> Iterator[tuple[Tensor, list[Picture]]]:
+        waiting: deque[tuple[Tensor, list[Future[Picture]]]] = deque()
+        pool = ThreadPoolExecutor(cpu_count(), thread_name_prefix="skdeepclust-decode")
+        try:
+            for index in indices:
+                waiting.append((index, [pool.submit(self._picture, i) for i in index.tolist()]))
+                if len(waiting) > _AHEAD:
+                    yield _resolved(*waiting.popleft())
+            while waiting:
+                yield _resolved(*waiting.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _picture(self, i: int) -> Picture:
+        try:
+            return self.lazy.picture(i, self.canvas)
+        except UnreadableImage as error:
+            if self.on_error == "raise":
+                raise UnreadableImage(
+                    f"{error}. Remove it, or pass on_error='skip' to leave out what is unreadable."
+                ) from error
+            self.unreadable[i] = str(error)
+            black = torch.zeros(1, 1, 1, dtype=torch.uint8)
+            shape = self.lazy.image_shape
+            return Picture(black, shape, self.canvas or shape[1:])
+
+    def _training_batch(self, index: Tensor, pictures: list[Picture]) -> dict[str, Tensor]:
+        if self.canvas is None:
+            return self._deliver({"x": torch.stack([p.plain for p in pictures]), "index": index})
+        stretch = torch.tensor([p.stretch for p in pictures], dtype=self.dtype)
+        x = torch.stack([p.canvas for p in pictures])
+        return self._deliver({"x": x, "index": index, "stretch": stretch})
+
+    def _deliver(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        if self.device.type == "cuda":  # copied while the device still computes the batch before
+            return {k: v.pin_memory().to(self.device, non_blocking=True) for k, v in batch.items()}
+        return {k: v.to(self.device) for k, v in batch.items()}
+
+
+def _resolved(index: Tensor, futures: list[Future[Picture]]) -> tuple[Tensor, list[Picture]]:
+    return index, [future.result() for future in futures]
+
+
+def for_training(
+    lazy: LazyImages, device: torch.device, dtype: torch.dtype, on_error: str, storage: str
+) -> tuple[Images, dict[int, str]]:
+    """Decode all images once: to find what is unreadable, to measure, and to keep what fits.
+
+    Parameters
+    ----------
+    lazy : LazyImages
+        The training samples.
+    device, dtype
+        As for `Images`.
+    on_error : {"raise", "skip"}
+        What to do about images that cannot be read.
+    storage : {"auto", "device", "host", "stream"}
+        Where to hold the images; "auto" takes the first of the others that has room.
+
+    Returns
+    -------
+    images : Images
+        The readable samples.
+    unreadable : dict of int to str
+        Positions of the others, and why.
+
+    Raises
+    ------
+    UnreadableImage
+        With ``on_error="raise"``, of the first that cannot be read.
+    """
+    canvas = None if lazy.uniform else lazy.canvas
+    reader = Streamed(lazy, device, dtype, on_error, canvas)
+    place = _place(lazy, canvas, device, storage)
+    kept = None if place == "stream" else _Kept(lazy.shape, canvas)
+    seen = Statistics(_blocks(reader, kept), lazy.image_shape)
+    good = np.setdiff1d(np.arange(len(lazy)), list(reader.unreadable))
+    logger.info("%d of %d images readable; held: %s", len(good), len(lazy), place)
+    images: Images
+    if kept is None:
+        images = Streamed(lazy[good], device, dtype, "raise", canvas)
+    else:
+        images = kept.images(device, dtype, place)
+    images.statistics = seen
+    return images, reader.unreadable
+
+
+class _Kept:
+    """Decoded samples in memory, with the canvases to crop views from where they differ."""
+
+    def __init__(self, shape: tuple[int, int, int, int], canvas: tuple[int, int] | None):
+        self.n = 0
+        self.plain = np.empty(shape, np.uint8)
+        self.canvas = None if canvas is None else np.empty((*shape[:2], *canvas), np.uint8)
+        self.stretch = np.ones(shape[0])
+
+    def add(self, picture: Picture) -> None:
+        self.plain[self.n] = picture.plain
+        if self.canvas is not None:
+            self.canvas[self.n] = picture.canvas
+        self.stretch[self.n] = picture.stretch
+        self.n += 1
+
+    def images(self, device: torch.device, dtype: torch.dtype, storage: str) -> Images:
+        """The samples that were added."""
+        n = self.n
+        canvas = None if self.canvas is None else self.canvas[:n]
+        return Images(self.plain[:n], device, dtype, storage, canvas, self.stretch[:n])
+
+
+def _blocks(reader: Streamed, kept: _Kept | None) -> Iterator[np.ndarray]:
+    """Readable samples in blocks, kept as they pass by."""
+    rows = max(1, CHUNK // int(np.prod(reader.shape)))
+    block: list[Tensor] = []
+    for _, picture in reader.pictures():
+        if picture is None:
+            continue
+        if kept is not None:
+            kept.add(picture)
+        block.append(picture.plain)
+        if len(block) == rows:
+            yield torch.stack(block).numpy()
+            block = []
+    if block:
+        yield torch.stack(block).numpy()
+
+
+def _place(
+    lazy: LazyImages, canvas: tuple[int, int] | None, device: torch.device, storage: str
+) -> str:
+    n_bytes = int(np.prod(lazy.shape))
+    if canvas is not None:
+        n_bytes += len(lazy) * lazy.image_shape[0] * canvas[0] * canvas[1]
+    if storage != "auto":
+        return storage
+    in_memory = n_bytes <= _HOST_SHARE * free_host_memory()
+    if not in_memory:
+        return "stream"
+    return "device" if fits(n_bytes, device) else "host"
+
+
+def fits(n_bytes: int, device: torch.device) -> bool:
+    """Whether so much data may stay on a device: half of what is free there."""
+    if device.type != "cuda":
+        return True
+    return n_bytes <= _DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]
+
+
+def free_host_memory() -> float:
+    """Bytes that this process may still take, by the machine and its control group."""
+    bounds = [_available(), _left_of_group()]
+    known = [bound for bound in bounds if bound is not None]
+    return min(known) if known else 4 * 2.0**30
+
+
+def _available() -> float | None:
+    information = Path("/proc/meminfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024.0
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _left_of_group() -> float | None:
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = int((group / "memory.max").read_text())
+        return float(limit - int((group / "memory.current").read_text()))
+    except (OSError, ValueError):  # no control groups, or no limit
+        return None

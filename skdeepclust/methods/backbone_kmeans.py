@@ -1,0 +1,140 @@
+"""k-means on the features of a network as it is: the baseline to try first."""
+
+import os
+from dataclasses import KW_ONLY, dataclass
+from numbers import Integral
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import torch
+from numpy.random import RandomState
+from torch import Tensor, nn
+
+from skdeepclust._sklearn import Interval, StrOptions
+from skdeepclust.augment import Views
+from skdeepclust.backbones import auto_backbone, make_backbone
+from skdeepclust.clusterer import ImageClusterer
+from skdeepclust.engine.frozen import Features, FrozenViews, standardised
+from skdeepclust.engine.images import Images
+from skdeepclust.engine.net import ObjectiveNet
+from skdeepclust.engine.objective import Learner, Objective
+from skdeepclust.ops.kmeans import kmeans
+
+__all__ = ["BackboneKMeans"]
+
+COUNT = Interval(Integral, 1, None, closed="left")
+
+
+@dataclass(eq=False, repr=False)
+class BackboneKMeans(ImageClusterer):
+    """Spherical k-means on the features of a network that is not trained.
+
+    With a network that knows images like yours, nothing is simpler and little is better: try it
+    before you train one.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of clusters K.
+    backbone : str, nn.Module or callable, default="auto"
+        As of the methods; ``"auto"`` is ResNet-18 for images, and no network for vectors.
+    stem : {"auto", "small", "small-pool", "imagenet"}, default="auto"
+        First layers of a ResNet.
+    weights : None, "DEFAULT" or path, default="DEFAULT"
+        Those for ImageNet of torchvision or timm, which are downloaded once; or a file,
+        safetensors or a state dict of ``torch.save``. Modules and callables bring their own.
+    image_shape : (C, H, W), default=None
+        As of the methods.
+    n_init : int, default=10
+        Runs of k-means, of which the best is kept.
+    device : str or torch.device, default="auto"
+        ``"auto"`` takes CUDA, then MPS, then the CPU.
+    on_error : {"raise", "skip"}, default="raise"
+        Of image files that cannot be read, as of the methods.
+    random_state : int, RandomState or None, default=None
+        Seed. The global generators are left as they were.
+
+    Attributes
+    ----------
+    labels_ : ndarray of shape (n_samples,), int64
+        Cluster of each training sample; equal to ``predict`` of them.
+    cluster_centers_ : ndarray of shape (n_clusters, num_features), float32
+        Centres among the features.
+    net_ : skorch.NeuralNet
+        Holds the network and the centres.
+    n_features_in_, image_shape_in_, image_paths_, skipped_
+        As of the methods.
+
+    Notes
+    -----
+    Weights learned with labels of ImageNet make this transfer, not unsupervised learning: say so
+    beside its scores, all the more on data cut from ImageNet.
+
+    Examples
+    --------
+    >>> from skdeepclust import BackboneKMeans
+    >>> from skdeepclust.datasets import load_digits_images
+    >>> images, target = load_digits_images(return_X_y=True)
+    >>> model = BackboneKMeans(10, backbone="identity", weights=None, random_state=0).fit(images)
+    >>> model.transform(images[:2]).shape
+    (2, 64)
+    """
+
+    n_clusters: int = 8
+    _: KW_ONLY
+    backbone: Any = "auto"
+    stem: str = "auto"
+    weights: Any = "DEFAULT"
+    image_shape: tuple[int, int, int] | None = None
+    n_init: int = 10
+    device: Any = "auto"
+    on_error: str = "raise"
+    random_state: int | RandomState | None = None
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_clusters": [COUNT],
+        "backbone": [str, nn.Module, callable],
+        "stem": [StrOptions({"auto", "small", "small-pool", "imagenet"})],
+        "weights": [str, os.PathLike, None],
+        "image_shape": [tuple, list, None],
+        "n_init": [COUNT],
+        "device": [str, torch.device],
+        "on_error": [StrOptions({"raise", "skip"})],
+        "random_state": ["random_state"],
+    }
+
+    def _prepare(self, images: Images) -> Images:
+        """Features of the network, seen once."""
+        if len(images.shape) == 1:
+            return images
+        name, weights = self.backbone, self.weights
+        if isinstance(name, str) and name == "auto":
+            name = auto_backbone(images.shape, len(images), images.device, pretrained=True)
+        if not isinstance(name, str) and weights == "DEFAULT":
+            weights = None
+        backbone = make_backbone(name, images.shape, self.stem, weights)
+        return Features(images, backbone, augmented=False)
+
+    def _train(self, images: Images) -> ObjectiveNet:
+        dim = images.shape[0]
+        if isinstance(images, Features):
+            as_they_are = Views.for_vectors([], torch.zeros(dim), torch.ones(dim))
+            views: Any = FrozenViews(images, [], as_they_are, None)
+        else:
+            views = standardised(images, [])
+        objective = Centroids(SimpleNamespace(n_clusters=self.n_clusters, embedding_dim=dim))
+        learner = Learner(views, objective, None).to(images.dtype)
+        net = ObjectiveNet(learner, device=str(images.device)).initialize()
+        seed = int(torch.randint(2**62, ()))
+        generator = torch.Generator(images.device).manual_seed(seed)
+        z, how = net.embed(images), {"n_init": self.n_init, "generator": generator}
+        objective.centers.copy_(kmeans(z, self.n_clusters, metric="cosine", **how)[0])  # type: ignore[arg-type]
+        return net
+
+
+class Centroids(Objective):
+    """Centres among vectors as they are."""
+
+    def embed(self, x: Tensor) -> Tensor:
+        """The vectors (B, embedding_dim)."""
+        return x
