@@ -16,7 +16,7 @@ from torch import nn
 
 import skdeepclust
 from skdeepclust.datasets import make_image_blobs
-from skdeepclust.nn.norm import RankBatchNorm, rank_batch_norm
+from skdeepclust.nn.norm import RankBatchNorm, ghost_batch_norm, rank_batch_norm
 from skdeepclust.ops import collective
 
 pytestmark = [
@@ -366,8 +366,10 @@ def test_more_than_a_batch_norm_is_refused(monkeypatch):
             return super().forward(x).relu()
 
     monkeypatch.setattr("skdeepclust.nn.norm.world_size", lambda: 2)
-    with pytest.raises(ValueError, match="Activated cannot take its statistics over several"):
+    with pytest.raises(ValueError, match="Activated is more than a batch norm"):
         rank_batch_norm(nn.Sequential(Activated(2)), torch.device("cpu"))
+    with pytest.raises(ValueError, match="Activated is more than a batch norm"):
+        ghost_batch_norm(nn.Sequential(Activated(2)), 4)
 
 
 @pytest.mark.parametrize(("n", "sizes"), [(7, [3, 2, 2]), (3, [1, 1, 1]), (2, [1, 1, 0])])

@@ -73,10 +73,16 @@ def ghost_batch_norm(module: nn.Module, size: int | None) -> nn.Module:
     -------
     nn.Module
         `module` itself, or its replacement if it is a batch norm.
+
+    Raises
+    ------
+    ValueError
+        If a batch norm does something of its own besides.
     """
     if size is None or isinstance(module, GhostBatchNorm):  # of an earlier stage
         return module
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        _check_plain(module)
         return GhostBatchNorm(module, size)
     for name, child in module.named_children():
         setattr(module, name, ghost_batch_norm(child, size))
@@ -215,10 +221,14 @@ def _spanning(norm: nn.modules.batchnorm._BatchNorm, device: torch.device) -> nn
     cuda = device.type == "cuda"
     if isinstance(norm, nn.SyncBatchNorm if cuda else RankBatchNorm):  # of an earlier stage
         return norm
+    _check_plain(norm)
+    return nn.SyncBatchNorm.convert_sync_batchnorm(norm) if cuda else RankBatchNorm(norm)
+
+
+def _check_plain(norm: nn.modules.batchnorm._BatchNorm) -> None:
     plain = nn.modules.batchnorm._BatchNorm.forward, nn.SyncBatchNorm.forward
     if type(norm).forward not in plain:
         raise ValueError(
-            f"{type(norm).__name__} cannot take its statistics over several processes, for it is "
-            "more than a batch norm; with norm_batch_size each process takes its own"
+            f"{type(norm).__name__} is more than a batch norm: its statistics cannot be taken over "
+            "several processes or over norm_batch_size samples; take another backbone"
         )
-    return nn.SyncBatchNorm.convert_sync_batchnorm(norm) if cuda else RankBatchNorm(norm)
