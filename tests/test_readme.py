@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from skdeepclust import IDFDClustering, ProPosClustering
 from skdeepclust.datasets import load_digits_images
@@ -30,8 +31,19 @@ def test_the_first_block_is_the_quickstart():
 
 
 @pytest.fixture
-def in_brief(monkeypatch):
-    """Cut the data to a few images and the training to an epoch."""
+def in_brief(monkeypatch, tmp_path):
+    """Cut the data to a few images and the training to an epoch; download nothing."""
+    from torchvision.models import resnet18
+
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for i, pixels in enumerate(np.random.default_rng(0).integers(256, size=(12, 40, 50, 3))):
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.jpg")
+    (folder / "broken.jpg").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "skdeepclust.backbones.torchvision_state", lambda _: resnet18().state_dict()
+    )
     images, target = load_digits_images(return_X_y=True)
     colour = np.random.default_rng(0).integers(256, size=(40, 32, 32, 3), dtype=np.uint8)
     monkeypatch.setattr(
@@ -55,6 +67,7 @@ def test_all_python_blocks_run_in_order(in_brief):
     exec(compile(code.replace("max_epochs=200", "max_epochs=1"), "README.md", "exec"), names)
     assert set(names["search"].best_params_) == {"scattering_weight"}
     assert len(names["labels"]) == 200
+    assert names["photos"].labels_.tolist().count(-1) == len(names["photos"].skipped_) == 1
     assert names["model"].image_shape_in_ == (3, 32, 32)
     matplotlib.pyplot.close("all")
 
