@@ -29,7 +29,8 @@ from skdeepclust.engine.progress import EpochLines, ProgressBar
 from skdeepclust.engine.schedule import SCHEDULES, Schedule
 from skdeepclust.engine.stream import STORAGES
 from skdeepclust.engine.warn import warn_user
-from skdeepclust.nn.norm import ghost_batch_norm
+from skdeepclust.nn.norm import ghost_batch_norm, rank_batch_norm
+from skdeepclust.ops.collective import rank, world_size
 from skdeepclust.recipes import RECIPES, Recipe, find
 
 __all__ = ["DeepClusterer"]
@@ -215,6 +216,8 @@ class DeepClusterer(ImageClusterer):
         """Train an objective on images; returns the fitted net."""
         _, autocast = resolve_precision(self.precision, images.device, len(images.shape) == 3)
         learner = Learner(self._views(images, objective.n_views), objective, autocast)
+        if self.norm_batch_size is None:
+            rank_batch_norm(objective, images.device)
         ghost_batch_norm(objective, self.norm_batch_size)
         learner.to(dtype=images.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         net = ObjectiveNet(
@@ -232,6 +235,10 @@ class DeepClusterer(ImageClusterer):
         return net.fit(images)
 
     def _batch_size(self, n_samples: int) -> int:
+        if self.batch_size < world_size():
+            raise ValueError(
+                f"batch_size={self.batch_size} must be >= the number of processes, {world_size()}"
+            )
         if n_samples > _SMALL:
             return self.batch_size
         return min(self.batch_size, max(_LEAST_BATCH, n_samples // self._least_steps))
@@ -251,7 +258,7 @@ class DeepClusterer(ImageClusterer):
     def _callbacks(self) -> list[Any]:
         title = type(self).__name__
         own: list[Any] = [Schedule(self.schedule, self.lr, self.warmup_epochs)]
-        if self.verbose:
+        if self.verbose and rank() == 0:
             own.append(ProgressBar(title) if self.verbose == 1 else EpochLines(title))
         return own + list(self.callbacks or [])
 

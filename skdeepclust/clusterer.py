@@ -21,8 +21,10 @@ from skdeepclust.engine.images import Images, as_array, as_images
 from skdeepclust.engine.isolation import isolated
 from skdeepclust.engine.lazy import LazyImages
 from skdeepclust.engine.net import ObjectiveNet
+from skdeepclust.engine.processes import local_device, same_samples, together
 from skdeepclust.engine.stream import Streamed, fits, for_training
 from skdeepclust.engine.warn import warn_user
+from skdeepclust.ops.collective import agree
 from skdeepclust.ops.silhouette import simplified_silhouette
 
 __all__ = ["ImageClusterer"]
@@ -78,22 +80,27 @@ class ImageClusterer(
         -----
         Ctrl-C ends training early and leaves a fitted estimator, with a warning; inside a
         scikit-learn search or cross-validation it ends that as well.
+
+        Started by ``torchrun``, the processes train together, and all end with the same
+        labels; then Ctrl-C leaves nothing.
         """
-        device = resolve_device(self.device)
+        device = resolve_device(local_device(self.device))
         samples = self._read(X, reset=True)
         dtype, _ = resolve_precision(self.precision, device, samples.ndim == 4)
         self._check_enough(len(samples))
-        images, unreadable = self._hold(samples, device, dtype)
         self.image_paths_ = samples.paths if isinstance(samples, ImageFiles) else None
-        names = samples.names if isinstance(samples, LazyImages) else ()
-        self.skipped_ = [names[i] for i in sorted(unreadable)]
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        with isolated(seed, device, self.deterministic):
-            images = self._prepare(images)
-            self.net_ = self._train(images)
-            labels = self._conclude(images)
-        self.labels_ = _with_gaps(labels, len(samples), list(unreadable), -1)
-        self._report()
+        with together(device):
+            images, unreadable = self._hold(samples, device, dtype)
+            same_samples((len(images), *images.shape))
+            names = samples.names if isinstance(samples, LazyImages) else ()
+            self.skipped_ = [names[i] for i in sorted(unreadable)]
+            with isolated(agree(seed), device, self.deterministic):
+                images = self._prepare(images)
+                self.net_ = self._train(images)
+                labels = self._conclude(images)
+            self.labels_ = _with_gaps(labels, len(samples), list(unreadable), -1)
+            self._report()
         return self
 
     def _prepare(self, images: Images) -> Images:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from skdeepclust.augment import functional as F
+from skdeepclust.ops.collective import draw
 
 __all__ = [
     "ColorJitter",
@@ -296,7 +297,7 @@ class GaussianNoise(_Drawn):
 
     def forward(self, x: Tensor) -> Tensor:
         """Add noise to ``x``, of any shape."""
-        noise = torch.randn_like(x).mul_(self.std)
+        noise = draw(torch.randn_like, x).mul_(self.std)
         return F.add_noise(x, noise) if self.clip else x + noise
 
 
@@ -326,18 +327,22 @@ class FeatureMasking(_Drawn):
 
     def forward(self, x: Tensor) -> Tensor:
         """Mask features of ``x``, of any shape."""
-        return x.masked_fill(torch.rand_like(x) < self.p, 0.0)
+        return x.masked_fill(draw(torch.rand_like, x) < self.p, 0.0)
 
 
 def _uniform(x: Tensor, low: float, high: float, *shape: int) -> Tensor:
     """Draw numbers of shape (B, *shape) from [low, high) for the batch ``x``."""
     dtype = torch.promote_types(x.dtype, torch.float32)
-    return torch.empty(len(x), *shape, device=x.device, dtype=dtype).uniform_(low, high)
+
+    def sample(rows: Tensor) -> Tensor:
+        return torch.empty(len(rows), *shape, device=x.device, dtype=dtype).uniform_(low, high)
+
+    return draw(sample, x)
 
 
 def _happens(x: Tensor, p: float) -> Tensor:
     """Draw for each sample whether an event of probability ``p`` happens: bool (B,)."""
-    return torch.rand(len(x), device=x.device) < p
+    return draw(lambda rows: torch.rand(len(rows), device=x.device), x) < p
 
 
 def _check_probability(p: float) -> float:

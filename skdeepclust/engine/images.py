@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from skdeepclust.ops.collective import own_share, world_size
+
 __all__ = ["Batches", "Images", "Statistics", "as_array", "as_images"]
 
 _CHANNELS = (1, 3, 4)
@@ -120,14 +122,15 @@ class Images(Dataset):
             array = array.astype(wide, copy=False)
         return torch.from_numpy(array)
 
-    def padded(self, size: int) -> Iterator[tuple[Tensor, int]]:
+    def padded(self, size: int, part: slice = slice(None)) -> Iterator[tuple[Tensor, int]]:
         """Batches in order, each of exactly `size` samples, with the count of real ones.
 
         The last batch repeats its last sample: arithmetic on a fixed shape gives each
-        sample bitwise the same result, whatever company it came in.
+        sample bitwise the same result, whatever company it came in. `part` chooses among the
+        batches.
         """
         where = self.device if self._resident else None
-        for start in range(0, len(self), size):
+        for start in range(0, len(self), size)[part]:
             index = torch.arange(start, start + size, device=where).clamp_max_(len(self) - 1)
             yield self._take(self._plain, index), min(size, len(self) - start)
 
@@ -188,13 +191,17 @@ class Statistics:
 class Batches:
     """Shuffled training batches, delivered on the device.
 
+    Of several processes each has the whole batch's ``index`` and its own share of the samples
+    ``x``, see `own_share`; no sample is given twice to fill up a share.
+
     Parameters
     ----------
     images : Images
         Training samples.
     batch_size : int
-        Samples per batch; a single left-over sample joins the batch before it, because
-        batch norm cannot train on one.
+        Samples per batch, of all processes together; a single left-over sample joins the batch
+        before it, because batch norm cannot train on one, and so do fewer samples than there
+        are processes.
     drop_last : bool
         Leave out the last, smaller batch of an epoch.
     generator : torch.Generator
@@ -220,14 +227,19 @@ class Batches:
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.images), self.batch_size)
-        return max(1, full + (rest > 1 and not self.drop_last))
+        least = max(2, world_size())
+        return max(1, full + (rest >= least and not self.drop_last))
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         order = self._order()
         if self.drop_last and len(order) >= self.batch_size:
             order = order[: len(self) * self.batch_size]
         bounds = [*range(0, len(self) * self.batch_size, self.batch_size), len(order)]
-        yield from self.images.batches(order[a:b] for a, b in itertools.pairwise(bounds))
+        batches = [order[a:b] for a, b in itertools.pairwise(bounds)]
+        shares = [index[own_share(len(index))] for index in batches]
+        whole = order.to(self.images.device).split([len(index) for index in batches])
+        for batch, index in zip(self.images.batches(shares), whole, strict=True):
+            yield batch | {"index": index}
 
     def _order(self) -> Tensor:
         n = len(self.images)

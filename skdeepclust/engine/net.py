@@ -17,7 +17,9 @@ from skdeepclust.engine.health import Health, collapsed, feature_std
 from skdeepclust.engine.images import Batches, Images
 from skdeepclust.engine.objective import Learner, Objective, Run
 from skdeepclust.engine.optim import make_optimizer
+from skdeepclust.engine.processes import synchronise
 from skdeepclust.engine.step import Gradients
+from skdeepclust.ops import collective
 
 __all__ = ["ObjectiveNet"]
 
@@ -101,8 +103,8 @@ class ObjectiveNet(NeuralNet):
         return X, None
 
     def get_iterator(self, dataset: Images, training: bool = False) -> Batches:
-        """Shuffled batches on the device."""
-        seed = int(torch.randint(2**62, ()))
+        """Shuffled batches on the device, of several processes this one's shares."""
+        seed = collective.agree(int(torch.randint(2**62, ())))
         return Batches(
             dataset,
             self.batch_size,
@@ -138,13 +140,21 @@ class ObjectiveNet(NeuralNet):
     def notify(self, method_name: str, **kwargs: Any) -> None:
         """Tell the net, then the callbacks that listen to this event."""
         getattr(self, method_name)(self, **kwargs)
+        stop: KeyboardInterrupt | None = None
         for callback in self._listeners(method_name):
             try:
                 getattr(callback, method_name)(self, **kwargs)
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as interrupt:
                 # EarlyStopping raises it to end training; that is not the user's Ctrl-C.
                 self._stopped_early = isinstance(callback, EarlyStopping)
-                raise
+                stop = interrupt
+                break
+        # A callback may judge by what differs from rank to rank, such as the time.
+        if method_name == "on_epoch_end" and collective.any_rank(bool(stop), self._where):
+            self._agreed = True
+            raise stop or KeyboardInterrupt
+        if stop:
+            raise stop
 
     def _listeners(self, method_name: str) -> list[Any]:
         known = self._listening.get(method_name)
@@ -180,16 +190,22 @@ class ObjectiveNet(NeuralNet):
                 totals[name] = totals[name] + value if name in totals else value.clone()
             samples, steps = samples + len(batch["index"]), steps + 1
             self.notify("on_batch_end", batch=batch, training=training, **step)
-        values = torch.stack(list(totals.values())).tolist()
+        sums = torch.stack(list(totals.values()))
+        collective.spread_from_first([sums])  # callbacks judge by them
+        values = sums.tolist()
         self.record = {k: v / steps for k, v in zip(totals, values, strict=True)}
         self._samples = samples
         self.history.record(prefix + "_batch_count", steps)
 
     def fit_loop(self, X: Images, y: Any = None, epochs: int | None = None, **kwargs: Any) -> Any:
         """Train, and remember whether the user interrupted it."""
+        self._agreed = False
         try:
             return super().fit_loop(X, y, epochs, **kwargs)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
+            if collective.world_size() > 1 and not self._agreed:
+                # The others stand elsewhere, and nobody could conclude with them.
+                raise SystemExit("Training was interrupted") from error
             self.interrupted = not self._stopped_early
             raise
 
@@ -201,7 +217,8 @@ class ObjectiveNet(NeuralNet):
         self._listening: dict[str, list[Any]] = {}
         self._stopped_early = self.interrupted = False
         self._gradients = Gradients(self.module_, self.scaler, self.compile_step)
-        generator = torch.Generator(self.device).manual_seed(int(torch.randint(2**62, ())))
+        seed = collective.agree(int(torch.randint(2**62, ())))
+        generator = torch.Generator(self.device).manual_seed(seed)
         n_steps = len(self.get_iterator(X, training=True))
         self.run = Run(X, self.max_epochs, n_steps, self.embed, generator)
         hp = self.objective.hp
@@ -212,6 +229,7 @@ class ObjectiveNet(NeuralNet):
         super().on_epoch_begin(net, dataset_train=dataset_train, **kwargs)
         self._started = time.perf_counter()
         assert self.run is not None  # set by on_train_begin
+        synchronise(self.module_)
         with torch.no_grad():
             self.objective.on_epoch_begin(self.run)
 
@@ -258,6 +276,7 @@ class ObjectiveNet(NeuralNet):
         """Let the objective set its centres, and let go of the training samples."""
         super().on_train_end(net, X=X, y=y, **kwargs)
         assert self.run is not None  # set by on_train_begin
+        synchronise(self.module_)
         with torch.no_grad():
             self.objective.on_train_end(self.run)
             z = self.run.features()
@@ -275,23 +294,33 @@ class ObjectiveNet(NeuralNet):
     @torch.no_grad()
     def embed(self, images: Images) -> Tensor:
         """Unit-norm eval-mode embeddings (n_samples, dim), in order, on the device."""
-        self._set_training(False)
-        return torch.cat([self.module_.embed(x)[:real] for x, real in images.padded(self._size)])
+        return self._infer_all(images, lambda z: z)
 
     @torch.no_grad()
     def infer_proba(self, images: Images) -> np.ndarray:
         """Cluster probabilities (n_samples, n_clusters), float32."""
+        where = self._where if collective.world_size() > 1 else torch.device("cpu")
+        p = self._infer_all(images, lambda z: self.probabilities(z).float().to(where))
+        return p.cpu().numpy()
+
+    def _infer_all(self, images: Images, head: Callable[[Tensor], Tensor]) -> Tensor:
+        """What `head` makes of the embedding; processes that train together share the work."""
         self._set_training(False)
-        parts = [
-            self.probabilities(self.module_.embed(x))[:real].float().cpu()
-            for x, real in images.padded(self._size)
-        ]
-        return torch.cat(parts).numpy()
+        size, n = self._size, len(images)
+        share = collective.own_share(-(-n // size))
+        batches = images.padded(size, share)
+        parts = [head(self.module_.embed(x))[:real] for x, real in batches]
+        rows = torch.cat(parts) if parts else head(self.objective.centers[:0])
+        return collective.gather_share(rows, slice(share.start * size, share.stop * size), n)
 
     def probabilities(self, z: Tensor) -> Tensor:
         """Softmax of the scores of embeddings (B, dim), at the objective's temperature."""
         objective = self.objective
         return (objective.scores(z) / objective.probability_temperature).softmax(1)
+
+    @property
+    def _where(self) -> torch.device:
+        return self.objective.centers.device
 
     @property
     def _size(self) -> int:

@@ -6,7 +6,10 @@ import torch
 from torch import Tensor
 
 from skdeepclust.engine.objective import Learner
+from skdeepclust.engine.processes import OwnRandomNumbers
 from skdeepclust.engine.warn import warn_user
+from skdeepclust.ops import collective
+from skdeepclust.ops.collective import rank, world_size
 
 __all__ = ["Gradients"]
 
@@ -31,12 +34,13 @@ class Gradients:
         self.learner = learner
         self.parameters = list(learner.parameters())  # to walk the modules takes its time
         self.scaler = scaler
+        device = learner.objective.centers.device
+        self.random_numbers = OwnRandomNumbers(learner.views, learner.objective, device)
         self.compiled = compiled
         if compiled:
             try:
                 # A run has batches of two sizes at most; each stage of a method is a graph.
-                cuda = learner.objective.centers.device.type == "cuda"
-                mode = "reduce-overhead" if cuda else "default"
+                mode = "reduce-overhead" if device.type == "cuda" else "default"
                 learner.objective.compile(dynamic=False, mode=mode)
             except Exception as error:
                 self._give_up(error)
@@ -64,7 +68,11 @@ class Gradients:
         return go_on(batch)
 
     def close(self) -> None:
-        """Let go of the compiled code."""
+        """Let go of the compiled code, and of the modules."""
+        self.random_numbers.close()
+        self._close_compiled()
+
+    def _close_compiled(self) -> None:
         if self.compiled:
             self.compiled = False
             self.learner.objective._compiled_call_impl = None
@@ -73,7 +81,7 @@ class Gradients:
             torch._dynamo.reset_code(forward.__code__)
 
     def _give_up(self, error: Exception) -> None:
-        self.close()
+        self._close_compiled()
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         message = f"compile=True has no effect, the step does not compile: {reason}"
         warn_user(message, UserWarning)
@@ -83,20 +91,27 @@ class Gradients:
             parameter.grad = None
         if self.compiled:  # what the last step left in the graph's memory is not needed any more
             torch.compiler.cudagraph_mark_step_begin()
-        terms = self.learner(**batch)
-        loss = torch.stack(list(terms.values())).sum()
-        if loss.requires_grad:  # a method may only watch for an epoch
-            self.scaler.scale(loss).backward()
+        with collective.batch(len(batch["index"])):
+            terms = self.learner(**batch)
+            loss = torch.stack(list(terms.values())).sum()
+            if loss.requires_grad:  # a method may only watch for an epoch
+                self.scaler.scale(loss).backward()
+        collective.average(p.grad for p in self.parameters if p.grad is not None)
         return loss, terms
 
     def _refuse(self, batch: dict[str, Tensor]) -> Any:
         """Find a batch that fits, now that this training is over."""
         self.close()
         size, device = len(batch["index"]), batch["x"].device
+        start = f"A batch of {size} samples does not fit the memory of {device}"
+        if world_size() > 1:  # the other ranks would not take part in trials
+            raise MemoryError(
+                f"{start} on rank {rank()}, whose share is {len(batch['x'])}: take a smaller "
+                "batch_size or more processes"
+            )
         smaller = size // 2
         while smaller >= 2 and not self._fits(batch, smaller):
             smaller //= 2
-        start = f"A batch of {size} samples does not fit the memory of {device}"
         if smaller < 2:
             raise MemoryError(f"{start}, nor does one of 2: take smaller images or a smaller net")
         raise MemoryError(f"{start}; one of {smaller} does: take batch_size={smaller}")

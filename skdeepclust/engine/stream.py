@@ -79,11 +79,10 @@ class Streamed(Images):
         for index, pictures in self._ahead(indices):
             yield self._training_batch(index, pictures)
 
-    def padded(self, size: int) -> Iterator[tuple[Tensor, int]]:
+    def padded(self, size: int, part: slice = slice(None)) -> Iterator[tuple[Tensor, int]]:
         """Batches of samples in order, each filled up to `size`, with the count of real ones."""
-        indices = (
-            torch.arange(start, min(start + size, len(self))) for start in range(0, len(self), size)
-        )
+        starts = range(0, len(self), size)[part]
+        indices = (torch.arange(start, min(start + size, len(self))) for start in starts)
         for index, pictures in self._ahead(indices):
             plain = torch.stack([picture.plain for picture in pictures])
             fill = plain[-1:].expand(size - len(index), -1, -1, -1)
@@ -180,7 +179,7 @@ def for_training(
     else:
         images = kept.images(device, dtype, place)
     images.statistics = seen
-    return images, reader.unreadable
+    return images, dict(sorted(reader.unreadable.items()))  # threads end in any order
 
 
 class _Kept:

@@ -13,6 +13,7 @@ from skdeepclust.base import COUNT, POSITIVE, DeepClusterer
 from skdeepclust.engine.health import Spread, Vitals
 from skdeepclust.engine.objective import Objective, Run
 from skdeepclust.nn.heads import Encoder, mlp
+from skdeepclust.ops.collective import gather
 from skdeepclust.ops.partition import linear_partition
 from skdeepclust.ops.precision import full_precision
 from skdeepclust.ops.sinkhorn import balance
@@ -188,6 +189,7 @@ class CDCObjective(Objective):
             z = F.normalize(z.to(self.category.weight.dtype), dim=1)
             heads = self.early if self.is_early else [self.category]
             s, n = [F.normalize(head(z), dim=1) for head in heads], self.instance(z)
+        z, n, *s = map(gather, (z, n, *s))
         self._remember(index, z.detach(), s[0])
         losses = [self._contrast(scores, n) for scores in s]
         if not self.is_early:

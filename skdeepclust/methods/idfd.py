@@ -14,6 +14,7 @@ from skdeepclust.base import NON_NEGATIVE, POSITIVE, UNIT, DeepClusterer
 from skdeepclust.engine.health import Vitals, feature_std
 from skdeepclust.engine.objective import Objective, Run
 from skdeepclust.nn.heads import Encoder
+from skdeepclust.ops.collective import gather
 from skdeepclust.ops.kmeans import kmeans
 from skdeepclust.ops.precision import full_precision
 
@@ -149,7 +150,7 @@ class IDFDObjective(Objective):
     def forward(self, views: list[Tensor], index: Tensor) -> dict[str, Tensor]:
         """Terms ``instance`` and ``decorrelation`` of one view (B, *shape)."""
         hp = self.hp
-        z = self.encoder(views[0])
+        z = gather(self.encoder(views[0]))
         self._seen = index, z.detach()
         terms = {"instance": instance_discrimination(z, self.bank, index, hp.temperature)}
         if hp.decorrelation_weight:

@@ -14,6 +14,7 @@ from skdeepclust.engine.health import Vitals, feature_std
 from skdeepclust.engine.objective import Objective, Run
 from skdeepclust.nn.ema import EMA
 from skdeepclust.nn.heads import Encoder, mlp
+from skdeepclust.ops.collective import draw, gather
 from skdeepclust.ops.kmeans import kmeans
 from skdeepclust.ops.precision import full_precision
 
@@ -161,8 +162,11 @@ class ProPosObjective(Objective):
         z = self.online(torch.cat([first, second]))
         with torch.no_grad():
             target = self.target(torch.cat([second, first]))
-        noisy = z + hp.noise_std * torch.randn_like(z) if self.warm and hp.noise_std else z
-        terms = {"alignment": alignment(self.predictor(noisy), target)}
+        noisy = z
+        if self.warm and hp.noise_std:
+            noisy = z + hp.noise_std * draw(torch.randn_like, z)
+        z, target, prediction = map(gather, (z, target, self.predictor(noisy)))
+        terms = {"alignment": alignment(prediction, target)}
         if self.warm and hp.scattering_weight:
             labels, k = self.labels[index], hp.n_clusters
             directions = zip(z.chunk(2), target.chunk(2), strict=True)

@@ -17,6 +17,7 @@ from skdeepclust.engine.images import Images
 from skdeepclust.engine.net import ObjectiveNet
 from skdeepclust.engine.objective import Objective, Run
 from skdeepclust.nn.heads import Encoder
+from skdeepclust.ops.collective import gather
 from skdeepclust.ops.count import count_labels
 from skdeepclust.ops.kmeans import kmeans
 from skdeepclust.ops.precision import full_precision
@@ -266,7 +267,7 @@ class SeCuObjective(Objective):
         """
         hp = self.hp
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.first_epoch):
-            z = _encode(self.encoder, torch.cat(views), self.prototypes.dtype)
+            z = gather(_encode(self.encoder, torch.cat(views), self.prototypes.dtype))
         z1, z2 = z.detach().chunk(2)
         old, new = self.labels[:, index], self._assign(z1, z2, index)
         targets = (new if self.first_epoch else old)[self.watching :]
@@ -364,7 +365,7 @@ class SelfLabelling(Objective):
         return {"self_labelling": self_labelling(self._logits(self._encode(augmented)), p)}
 
     def _encode(self, x: Tensor) -> Tensor:
-        return _encode(self.encoder, x, self.prototypes.dtype)
+        return gather(_encode(self.encoder, x, self.prototypes.dtype))
 
     @full_precision
     def _logits(self, z: Tensor) -> Tensor:

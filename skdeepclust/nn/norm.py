@@ -1,10 +1,15 @@
-"""Ghost batch norm: the statistics of a small batch inside a large one."""
+"""Batch norm over less than the batch (ghost), and over the batch of all ranks."""
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
-__all__ = ["GhostBatchNorm", "ghost_batch_norm"]
+from skdeepclust.ops.collective import add_up, rank, world_size
+
+__all__ = ["GhostBatchNorm", "RankBatchNorm", "ghost_batch_norm", "rank_batch_norm"]
 
 
 class GhostBatchNorm(nn.Module):
@@ -68,11 +73,162 @@ def ghost_batch_norm(module: nn.Module, size: int | None) -> nn.Module:
     -------
     nn.Module
         `module` itself, or its replacement if it is a batch norm.
+
+    Raises
+    ------
+    ValueError
+        If a batch norm does something of its own besides.
     """
-    if size is None:
+    if size is None or isinstance(module, GhostBatchNorm):  # of an earlier stage
         return module
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        _check_plain(module)
         return GhostBatchNorm(module, size)
     for name, child in module.named_children():
         setattr(module, name, ghost_batch_norm(child, size))
     return module
+
+
+class RankBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm whose training statistics are those of the batch of all ranks.
+
+    What torch's ``SyncBatchNorm`` is on GPUs only. Alone, and in eval mode, it is the batch norm
+    it was made from.
+
+    Parameters
+    ----------
+    norm : nn.BatchNorm1d, nn.BatchNorm2d or nn.BatchNorm3d
+        Its parameters and buffers are taken over, not copied.
+    """
+
+    def __init__(self, norm: nn.modules.batchnorm._BatchNorm):
+        nn.Module.__init__(self)
+        self.__dict__.update({k: v for k, v in vars(norm).items() if k[0] != "_"})
+        for name in ("_parameters", "_buffers"):
+            getattr(self, name).update(getattr(norm, name))
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Take any number of dimensions: the norm it was made from knew its own."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, ...) -> (B, C, ...)."""
+        if world_size() == 1 or not self.training:
+            return super().forward(input)
+        weight, bias = self.weight, self.bias
+        if weight is None:
+            kind = torch.promote_types(input.dtype, torch.float32)
+            weight = torch.ones(input.shape[1], dtype=kind, device=input.device)
+            bias = torch.zeros_like(weight)
+        y, mean, var, count = _RankNorm.apply(input, weight, bias, self.eps)
+        self._follow(mean, var * count / (count - 1).clamp_min(1))
+        return y
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, var: Tensor) -> None:
+        if self.running_mean is None or self.running_var is None:
+            return
+        assert self.num_batches_tracked is not None  # it comes with the other two
+        self.num_batches_tracked += 1
+        share = self.momentum
+        if share is None:  # a cumulative average
+            share = 1 / float(self.num_batches_tracked)
+        self.running_mean.lerp_(mean.to(self.running_mean), share)
+        self.running_var.lerp_(var.to(self.running_var), share)
+
+
+class _RankNorm(torch.autograd.Function):
+    """Normalise by the moments of all ranks; these are exchanged once each way."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Any:
+        mean, var, count = _moments(x, weight)
+        y = F.batch_norm(x, mean, var, weight, bias, False, 0.0, eps)
+        ctx.save_for_backward(x, weight, mean, var, count)
+        ctx.eps = eps
+        ctx.mark_non_differentiable(mean, var, count)
+        return y, mean, var, count
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, weight, mean, var, count = ctx.saved_tensors
+        # As if the moments were constants; these sums over the samples are needed anyway.
+        given = grads[0].contiguous(memory_format=_layout(x)), x, weight, mean, var
+        grad, slope, offset = torch.ops.aten.native_batch_norm_backward(
+            *given, None, None, False, ctx.eps, [True, True, True]
+        )
+        sums = add_up(torch.stack([slope, offset])) / count
+        inverse = (var + ctx.eps).rsqrt()
+        by_x = weight * inverse * inverse * sums[0]
+        rest = weight * inverse * sums[1] - by_x * mean
+        shape = (1, -1) + (1,) * (x.ndim - 2)
+        grad -= torch.addcmul(rest.view(shape), x, by_x.view(shape))
+        return grad, slope, offset, None
+
+
+def _moments(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean (C,), biased variance (C,) and number of values per channel, over all ranks."""
+    # The fused kernel is the fastest way to the moments; the weight makes them full precision.
+    zeros = torch.zeros_like(weight)
+    _, mean, inverse = torch.native_batch_norm(x, weight, zeros, None, None, True, 0.0, 0.0)
+    var = torch.where(inverse > 0, inverse.pow(-2), 0.0)  # it says 0 where nothing varies
+    count = torch.full_like(mean, x.numel() / x.shape[1])
+    ranks = mean.new_zeros(world_size(), 3, len(mean))
+    ranks[rank()] = torch.stack([count, mean, var])
+    counts, means, variances = add_up(ranks).unbind(1)
+    total = counts.sum(0)
+    shares = counts / total
+    mean = (shares * means).sum(0)
+    # Not the mean square less the squared mean, whose difference loses all digits.
+    return mean, (shares * (variances + (means - mean).square())).sum(0), total
+
+
+def _layout(x: Tensor) -> torch.memory_format:
+    dense = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if dense else torch.contiguous_format
+
+
+def rank_batch_norm(module: nn.Module, device: torch.device) -> nn.Module:
+    """Let every batch norm inside `module` span the batch of all ranks.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Changed in place; in a process that works alone it is left as it is.
+    device : torch.device
+        Where it will run: on GPUs torch's ``SyncBatchNorm`` does it.
+
+    Returns
+    -------
+    nn.Module
+        `module` itself, or its replacement if it is a batch norm.
+
+    Raises
+    ------
+    ValueError
+        If a batch norm does something of its own besides.
+    """
+    if world_size() == 1:
+        return module
+    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        return _spanning(module, device)
+    for name, child in module.named_children():
+        setattr(module, name, rank_batch_norm(child, device))
+    return module
+
+
+def _spanning(norm: nn.modules.batchnorm._BatchNorm, device: torch.device) -> nn.Module:
+    cuda = device.type == "cuda"
+    if isinstance(norm, nn.SyncBatchNorm if cuda else RankBatchNorm):  # of an earlier stage
+        return norm
+    _check_plain(norm)
+    return nn.SyncBatchNorm.convert_sync_batchnorm(norm) if cuda else RankBatchNorm(norm)
+
+
+def _check_plain(norm: nn.modules.batchnorm._BatchNorm) -> None:
+    plain = nn.modules.batchnorm._BatchNorm.forward, nn.SyncBatchNorm.forward
+    if type(norm).forward not in plain:
+        raise ValueError(
+            f"{type(norm).__name__} is more than a batch norm: its statistics cannot be taken over "
+            "several processes or over norm_batch_size samples; take another backbone"
+        )

@@ -10,7 +10,7 @@ from torch import Tensor
 from skdeepclust.ops.count import count_labels
 from skdeepclust.ops.precision import fast_bfloat16
 
-__all__ = ["kmeans"]
+__all__ = ["first_least", "kmeans"]
 
 # Elements of the largest temporary (samples x runs x clusters): 32 MiB in float32; and of that
 # of an assignment on a CPU, which should stay in its cache.
@@ -109,9 +109,37 @@ def kmeans(
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
         centers = _initial_centers(x, n_clusters, init, n_init, spherical, generator)
         centers, labels, inertia = _lloyd(x, centers, spherical, max_iter, tol)
-    best = int(inertia.argmin())
+    best = first_least(inertia)
     # On the sphere |x - c|^2 = 2 (1 - cos).
     return centers[best], labels[:, best], inertia[best] / (2 if spherical else 1)
+
+
+def first_least(values: Tensor) -> int:
+    """Place of the first value that is the least but for rounding.
+
+    Parameters
+    ----------
+    values : Tensor of shape (m,)
+        Floating.
+
+    Returns
+    -------
+    int
+
+    Notes
+    -----
+    Runs often come to one result with its clusters named differently. Which of them is the
+    least by its last digit would depend on the machine and on the number of processes.
+
+    Examples
+    --------
+    >>> import torch
+    >>> first_least(torch.tensor([2.0, 1.0 + 1e-7, 1.0]))
+    1
+    """
+    least = values.min()
+    margin = torch.finfo(values.dtype).eps ** 0.75 * least.abs()
+    return int((values <= least + margin).to(torch.uint8).argmax())
 
 
 def _check(x: Tensor, n_clusters: int, metric: str, init: Tensor | None, n_init: int) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from skdeepclust.ops.kmeans import kmeans
+from skdeepclust.ops.kmeans import first_least, kmeans
 from skdeepclust.ops.spectral import spectral
 
 __all__ = ["linear_partition", "neighbor_information", "self_trained_map"]
@@ -64,7 +64,7 @@ def linear_partition(
     maps += [self_trained_map(z, labels, n_clusters) for labels in candidates]
     near = _neighbors(z, min(_GRAPHS[0], len(z) - 1))
     told = [neighbor_information(F.linear(z, *m).argmax(1), near, n_clusters) for m in maps]
-    weight, bias = maps[int(torch.stack(told).argmax())]
+    weight, bias = maps[first_least(-torch.stack(told))]
     return weight.to(device, dtype), bias.to(device, dtype)
 
 

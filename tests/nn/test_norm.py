@@ -111,3 +111,9 @@ def test_momentum_none_is_a_cumulative_average():
     torch.testing.assert_close(
         ghost.norm.running_mean, torch.stack([g.mean(0) for g in x.split(4)]).mean(0)
     )
+
+
+def test_a_second_stage_finds_its_groups_there():
+    net = ghost_batch_norm(nn.Sequential(norm()), 4)
+    first = net[0]
+    assert ghost_batch_norm(net, 4)[0] is first and type(first.norm) is nn.BatchNorm1d
