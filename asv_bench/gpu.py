@@ -21,7 +21,7 @@ import torch  # noqa: E402
 from window import Window, watch  # noqa: E402
 
 import skdeepclust  # noqa: E402
-from skdeepclust.augment import PRESETS  # noqa: E402
+from skdeepclust.augment import OF_VECTORS, PRESETS  # noqa: E402
 from skdeepclust.ops.kmeans import kmeans  # noqa: E402
 
 # Microseconds of one view, forward and backward, and of one view forward only, that an H200 needs
@@ -131,7 +131,7 @@ def plan(args):
     for shape in shapes:
         yield "k-means", dict(zip(("rows", "dim", "k"), shape, strict=True)), cluster
     for preset in PRESETS:
-        if preset != "vectors":
+        if preset not in OF_VECTORS:
             yield "augmentation", {"preset": preset}, augment
 
 

@@ -65,7 +65,7 @@ def fit(folder, name, seed):
     files = skdeepclust.ImageFiles(folder, image_shape=SHAPE)
     params = {"backbone": efficientnet_lite(), "random_state": seed}
     if name != "BackboneKMeans":
-        params |= {"freeze_backbone": True, "augment": "vectors"}
+        params |= {"freeze_backbone": True, "augment": "features"}
     model = getattr(skdeepclust, name)(10, **params)
     start, worked = time.perf_counter(), time.process_time()
     labels = model.fit(files).labels_

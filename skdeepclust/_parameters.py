@@ -18,7 +18,8 @@ SHARED = """n_clusters : int, default=8
         standardised as these expect.
     freeze_backbone : bool, default=False
         Train the heads only, on features of the backbone as it is. They are computed once
-        with ``augment=None`` or ``augment="vectors"``, which is quick; otherwise for each view.
+        with ``augment="features"``, ``"vectors"`` or None, which is quick; otherwise for each
+        view.
     image_shape : (C, H, W), default=None
         Unflattens 2-D rows into images and settles the layout of 4-D input; for image files,
         what the network sees of each. None means that 2-D rows are vectors, and that files

@@ -15,7 +15,7 @@ from torch import nn
 
 from skdeepclust._parameters import ATTRIBUTES, SHARED
 from skdeepclust._sklearn import Interval, StrOptions
-from skdeepclust.augment import Views, make_augmentations
+from skdeepclust.augment import OF_VECTORS, Views, make_augmentations
 from skdeepclust.backbones import auto_backbone, make_backbone
 from skdeepclust.backbones.mlp import Flatten
 from skdeepclust.clusterer import ImageClusterer
@@ -196,7 +196,7 @@ class DeepClusterer(ImageClusterer):
             raise ValueError("freeze_backbone=True needs images: vectors are features already")
         if isinstance(self.backbone, str) and self.weights is None:
             warn_user("The frozen backbone has random weights: pass weights", UserWarning)
-        augmented = self.augment is not None and self.augment != "vectors"
+        augmented = not (self.augment is None or self.augment in OF_VECTORS)
         return Features(images, self._backbone(images), augmented)
 
     def _train(self, images: Images) -> ObjectiveNet:

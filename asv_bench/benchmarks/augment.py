@@ -3,7 +3,7 @@
 import torch
 
 from benchmarks import common
-from skdeepclust.augment import PRESETS
+from skdeepclust.augment import OF_VECTORS, PRESETS
 
 
 class Preset:
@@ -16,7 +16,7 @@ class Preset:
     def setup(self, preset):
         torch.manual_seed(common.SEED)
         self.x = torch.from_numpy(common.random_images(256, side=32)).float() / 255
-        if preset == "vectors":
+        if preset in OF_VECTORS:
             self.x = common.random_rows(256, 784)
         views = PRESETS[preset](self.x.shape[1:])
         self.views = views if isinstance(views, tuple) else (views,)

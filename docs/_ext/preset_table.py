@@ -4,7 +4,7 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
-from skdeepclust.augment import PRESETS
+from skdeepclust.augment import OF_VECTORS, PRESETS
 
 SIZE = (3, 32, 32)
 
@@ -16,7 +16,7 @@ def steps(module):
 def describe(name, preset):
     """Rows of a list-table: the preset's name, its purpose, the steps of its view or views."""
     purpose = preset.__doc__.partition("\n")[0]
-    made = preset((64,) if name == "vectors" else SIZE)
+    made = preset((64,) if name in OF_VECTORS else SIZE)
     views = made if isinstance(made, tuple) else (made,)
     first, *others = [steps(view) for view in views]
     lines = [f'* - ``"{name}"``', f"  - {purpose}", f"  - {first}"]

@@ -1,6 +1,6 @@
 """Augmentations: a batch on any device in, a batch out, with one random draw per sample."""
 
-from skdeepclust.augment.presets import PRESETS, make_augmentations
+from skdeepclust.augment.presets import OF_VECTORS, PRESETS, make_augmentations
 from skdeepclust.augment.transforms import (
     ColorJitter,
     FeatureMasking,
@@ -16,6 +16,7 @@ from skdeepclust.augment.transforms import (
 from skdeepclust.augment.views import Views
 
 __all__ = [
+    "OF_VECTORS",
     "PRESETS",
     "ColorJitter",
     "FeatureMasking",

@@ -7,11 +7,12 @@ from torch import Tensor, nn
 
 from skdeepclust.augment import transforms as T
 
-__all__ = ["PRESETS", "make_augmentations"]
+__all__ = ["OF_VECTORS", "PRESETS", "make_augmentations"]
 
 Shape = tuple[int, ...]
 Preset = Callable[[Shape], nn.Module | tuple[nn.Module, ...]]
 
+OF_VECTORS = ("vectors", "features")  # the presets for rows; all others are for images
 BLUR_TAPS = 23  # BYOL's at 224 px; with sigma <= 2 it cuts nothing off at any size
 SOLARIZE_FROM = 128 / 255  # Pillow's default threshold
 
@@ -40,6 +41,14 @@ def grayscale(shape: Shape) -> nn.Module:
 def vectors(shape: Shape) -> nn.Module:
     """Our default for standardised vectors: noise, and features replaced by their mean."""
     return nn.Sequential(T.VectorNoise(std=0.1), T.FeatureMasking(p=0.2))
+
+
+def features(shape: Shape) -> nn.Module:
+    """For features of a pretrained network, standardised: four of five replaced by their mean.
+
+    Wide features say a thing many times over; when more is left, heads learn single images.
+    """
+    return nn.Sequential(T.VectorNoise(std=0.1), T.FeatureMasking(p=0.8))
 
 
 def idfd(shape: Shape) -> nn.Module:
@@ -128,6 +137,7 @@ PRESETS: dict[str, Preset] = {
     "color": color,
     "grayscale": grayscale,
     "vectors": vectors,
+    "features": features,
     "idfd": idfd,
     "propos": propos,
     "propos-blur": propos_blur,
@@ -180,7 +190,7 @@ def _preset(name: str, shape: Shape) -> nn.Module | tuple[nn.Module, ...]:
         name = "vectors" if of_vectors else "grayscale" if shape[0] == 1 else "color"
     if name not in PRESETS:
         raise ValueError(f"augment={name!r} is unknown; choose from {['auto', *PRESETS]}.")
-    if (name == "vectors") != of_vectors:
+    if (name in OF_VECTORS) != of_vectors:
         data = "vectors" if of_vectors else "images"
         raise ValueError(f"augment={name!r} does not apply to {data} (samples of shape {shape}).")
     return PRESETS[name](shape)

@@ -48,7 +48,7 @@ def backbone(model):
 
 
 @each_method
-@pytest.mark.parametrize("augment", [None, "vectors", "auto"])
+@pytest.mark.parametrize("augment", [None, "features", "auto"])
 def test_the_backbone_stays_and_the_labels_are_the_prediction(method, augment):
     net = Net()
     model = fit(method, backbone=net, augment=augment)
@@ -62,7 +62,8 @@ def test_the_backbone_stays_and_the_labels_are_the_prediction(method, augment):
 
 
 @pytest.mark.parametrize(
-    ("augment", "passes"), [(None, 1), ("vectors", 1), ("auto", 1 + 3), (nn.Identity(), 1 + 3)]
+    ("augment", "passes"),
+    [(None, 1), ("vectors", 1), ("features", 1), ("auto", 1 + 3), (nn.Identity(), 1 + 3)],
 )
 def test_features_are_computed_once_or_for_every_view(augment, passes):
     """IDFD has one view; a pass of 48 images is one inference batch of 128."""
@@ -105,7 +106,7 @@ def test_vectors_have_no_backbone_to_freeze():
 
 
 def test_self_labelling_goes_on_from_the_features():
-    for augment in ("vectors", "auto"):
+    for augment in ("features", "auto"):
         model = fit(skdeepclust.SeCuClustering, augment=augment, self_label_epochs=2)
         assert model.n_iter_ == 5
         np.testing.assert_array_equal(model.labels_, model.predict(X))
