@@ -242,6 +242,9 @@ Every method is fitted to all images and scored on the same images; it never see
 All methods but DDC, DipDECK and HDBSCAN are told the number of classes. The clusters are those of
 the last epoch: no epoch, seed or parameter of a run is chosen by its score.
 
+Where a column says 10:1 the classes have unequal sizes, the last a tenth of the first and those
+between in equal ratios: methods that want clusters of equal size are told apart from the others.
+
 ACC is the accuracy after Hungarian matching; images in clusters beyond the number of classes count
 as wrong. NMI is the mutual information normalised by the arithmetic mean of the entropies, ARI the
 adjusted Rand index. Seconds are the wall time of one fit. Peak MB is the most memory that the

@@ -1,5 +1,12 @@
 """Data that several tests share. No test needs the network."""
 
+import os
+
+# Tests run in as many processes as there are cores at most: each takes one of them. Before torch
+# is imported, and for the processes that tests start.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 from skdeepclust.datasets import load_digits_images

@@ -102,7 +102,7 @@ class EmbeddingDisplay:
         ----------
         estimator : fitted clusterer
             With ``transform`` and ``predict``.
-        X : array-like, tensor or torch Dataset
+        X : array-like, tensor, path, list of paths or Dataset
             Samples as the estimator takes them.
         y : array-like of shape (n_samples,), default=None
             Class of each sample; clusters then bear the names of the matched classes.

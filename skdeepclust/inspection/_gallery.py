@@ -61,7 +61,7 @@ class ClusterGalleryDisplay:
 
     def __init__(
         self,
-        images: np.ndarray,
+        images: Any,
         *,
         clusters: list[int],
         sizes: dict[int, int],
@@ -94,7 +94,7 @@ class ClusterGalleryDisplay:
         ----------
         estimator : fitted clusterer
             With ``predict_proba``, or with ``predict`` alone; see `from_predictions`.
-        X : array-like, tensor or torch Dataset
+        X : array-like, tensor, path, list of paths or Dataset
             Images as the estimator takes them.
         y : array-like of shape (n_samples,), default=None
             Class of each image; rows then bear the names of the matched classes.
@@ -113,7 +113,11 @@ class ClusterGalleryDisplay:
             The display, plotted.
         """
         proba = estimator.predict_proba(X) if hasattr(estimator, "predict_proba") else None
-        labels = estimator.predict(X) if proba is None else proba.argmax(axis=1)
+        if proba is None:
+            labels = estimator.predict(X)
+        else:  # rows of files that could not be read are not numbers
+            labels = np.where(np.isnan(proba).any(axis=1), -1, np.argmax(proba, axis=1))
+            proba = np.nan_to_num(proba)
         return cls.from_predictions(
             X,
             labels,
@@ -144,7 +148,7 @@ class ClusterGalleryDisplay:
 
         Parameters
         ----------
-        X : array-like, tensor or torch Dataset
+        X : array-like, tensor, path, list of paths or Dataset
             Images (n, H, W), (n, C, H, W) or (n, H, W, C), or rows with `image_shape`.
         labels : array-like of int, of shape (n_samples,)
             Cluster of each image; those with a negative label are left out.
@@ -278,7 +282,7 @@ def _check_scores(scores: ArrayLike, labels: np.ndarray) -> np.ndarray:
     return array
 
 
-def _scores(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _scores(images: Any, labels: np.ndarray) -> np.ndarray:
     """Minus the squared distance to each cluster's mean image (n_samples, n_clusters)."""
     rows = images.reshape(len(images), -1).astype(np.float64)
     scores = np.full((len(rows), int(labels.max()) + 1), -np.inf)

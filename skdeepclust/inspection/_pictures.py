@@ -5,22 +5,54 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_array
 
+from skdeepclust.engine.files import as_lazy
 from skdeepclust.engine.images import as_array, as_images
+from skdeepclust.engine.lazy import LazyImages
 
 
-def as_pictures(X: Any, image_shape: tuple[int, int, int] | None = None) -> np.ndarray:
+class LazyPictures:
+    """Pictures that are decoded when one is shown.
+
+    Parameters
+    ----------
+    lazy : LazyImages
+        Of one or three channels.
+    """
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, lazy: LazyImages):
+        self.lazy = lazy
+        n, channels, *size = lazy.shape
+        self.shape = (n, *size) if channels == 1 else (n, *size, channels)
+
+    def __len__(self) -> int:
+        return len(self.lazy)
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        picture = np.moveaxis(self.lazy[int(i)], 0, -1)
+        return picture[..., 0] if len(self.shape) == 3 else picture
+
+    def reshape(self, *shape: int) -> np.ndarray:
+        """All of them, decoded, in another shape."""
+        return np.stack([self[i] for i in range(len(self))]).reshape(*shape)
+
+
+def as_pictures(
+    X: Any, image_shape: tuple[int, int, int] | None = None
+) -> np.ndarray | LazyPictures:
     """Arrange images with their channels last.
 
     Parameters
     ----------
-    X : array-like, tensor or torch Dataset
+    X : array-like, tensor, path, list of paths or Dataset
         Images as the estimators take them.
     image_shape : (C, H, W), default=None
         Unflattens rows and settles the layout of 4-D input.
 
     Returns
     -------
-    ndarray of shape (n_samples, H, W) or (n_samples, H, W, C)
+    ndarray or LazyPictures of shape (n_samples, H, W) or (n_samples, H, W, C)
         A view of `X` wherever that is possible; C is 3 or 4. Images of other channel counts
         are averaged over the channels.
 
@@ -29,6 +61,9 @@ def as_pictures(X: Any, image_shape: tuple[int, int, int] | None = None) -> np.n
     ValueError
         If `X` holds no images, or their layout is ambiguous.
     """
+    lazy = as_lazy(X, image_shape)
+    if lazy is not None:
+        return LazyPictures(lazy)
     array = check_array(as_array(X), allow_nd=True, input_name="X", dtype=None)
     images = as_images(array, image_shape)
     if images.ndim == 2:
@@ -43,12 +78,12 @@ def as_pictures(X: Any, image_shape: tuple[int, int, int] | None = None) -> np.n
     return images.mean(axis=1)
 
 
-def value_range(pictures: np.ndarray) -> tuple[float, float]:
+def value_range(pictures: Any) -> tuple[float, float]:
     """Return the values of black and white: 0 and 255 of uint8, else those that occur.
 
     Parameters
     ----------
-    pictures : ndarray of shape (n_samples, ...)
+    pictures : ndarray or LazyPictures of shape (n_samples, ...)
         All images that are shown on one scale.
 
     Returns

@@ -58,7 +58,9 @@ def write_npy(folder, image_shape):
 
 
 @pytest.mark.parametrize("in_subfolder", [False, True])
-@pytest.mark.parametrize(("fetch", "name", "_", "image_shape"), SETS, ids=lambda x: str(x))
+@pytest.mark.parametrize(
+    ("fetch", "name", "_", "image_shape"), SETS, ids=lambda x: getattr(x, "__name__", str(x))
+)
 def test_npy_files(tmp_path, fetch, name, _, image_shape, in_subfolder):
     write_npy(tmp_path / name if in_subfolder else tmp_path, image_shape)
     options = {"superclasses": False} if fetch is fetch_cifar100 else {}
@@ -161,7 +163,9 @@ def test_official_stl_binaries(tmp_path, monkeypatch):
     assert fetch_stl10(data_home=tmp_path, split="unlabeled").target.tolist() == [-1] * 8
 
 
-@pytest.mark.parametrize(("fetch", "name", "reader", "_"), SETS, ids=lambda x: str(x))
+@pytest.mark.parametrize(
+    ("fetch", "name", "reader", "_"), SETS, ids=lambda x: getattr(x, "__name__", str(x))
+)
 def test_missing_files_say_what_the_folder_may_hold(tmp_path, fetch, name, reader, _):
     with pytest.raises(FileNotFoundError) as error:
         fetch(data_home=tmp_path)

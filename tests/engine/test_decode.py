@@ -176,7 +176,7 @@ def test_a_broken_file_is_named(name, tmp_path):
         decode(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", set(BROKEN) - {"cut.jpg", "cut.png"})
+@pytest.mark.parametrize("name", sorted(set(BROKEN) - {"cut.jpg", "cut.png"}))
 def test_the_header_of_a_broken_file_is_empty(name, tmp_path):
     BROKEN[name][0](tmp_path / name)
     assert read_header(str(tmp_path / name)) == (0, 0, False)

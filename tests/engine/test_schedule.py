@@ -98,7 +98,7 @@ def test_onecycle_is_torchs():
             peer.step()
 
 
-@pytest.mark.parametrize("schedule", set(SCHEDULES) - {"delayed-cosine"})
+@pytest.mark.parametrize("schedule", sorted(set(SCHEDULES) - {"delayed-cosine"}))
 def test_warmup_is_a_line_from_zero(schedule):
     for epoch in (0, 1, 2.5, 4.999):
         assert lr_factor(schedule, epoch, 100, 5) == pytest.approx(epoch / 5)

@@ -210,3 +210,26 @@ def test_importing_needs_no_matplotlib():
         [sys.executable, "-c", script], cwd=root, check=True, capture_output=True, text=True
     )
     assert run.stdout.strip() == "False"
+
+
+def test_a_folder_is_shown_without_decoding_the_rest(tmp_path, monkeypatch):
+    from PIL import Image
+
+    from skdeepclust import BackboneKMeans
+    from skdeepclust.engine import files
+
+    shades = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), dtype=np.uint8)
+    for i, shade in enumerate(shades):
+        Image.fromarray(shade).save(tmp_path / f"{i:02}.png")
+    (tmp_path / "07.png").write_bytes(b"")
+    model = BackboneKMeans(2, backbone="identity", weights=None, on_error="skip", random_state=0)
+    model.fit(tmp_path)
+    display = ClusterGalleryDisplay.from_estimator(model, tmp_path, n_members=3, n_borderline=1)
+    assert sum(display.sizes.values()) == 29
+    shown = [i for group in (display.members, display.borderline) for k in group for i in group[k]]
+    assert 7 not in shown and len(shown) == 8
+    np.testing.assert_array_equal(display.images[shown[0]], shades[shown[0]])
+    decoded, real = [], files.decode
+    monkeypatch.setattr(files, "decode", lambda path, *a: decoded.append(path) or real(path, *a))
+    display.plot()
+    assert len(decoded) == 8
