@@ -308,10 +308,14 @@ class ObjectiveNet(NeuralNet):
         self._set_training(False)
         size, n = self._size, len(images)
         share = collective.own_share(-(-n // size))
-        batches = images.padded(size, share)
-        parts = [head(self.module_.embed(x))[:real] for x, real in batches]
-        rows = torch.cat(parts) if parts else head(self.objective.centers[:0])
-        return collective.gather_share(rows, slice(share.start * size, share.stop * size), n)
+        start, stop = share.start * size, share.stop * size
+        like = head(self.objective.centers[:0])
+        # One block from the start: many small ones that stay would break up the memory.
+        rows, done = like.new_empty(max(0, min(stop, n) - start), like.shape[1]), 0
+        for x, real in images.padded(size, share):
+            rows[done : done + real] = head(self.module_.embed(x))[:real]
+            done += real
+        return collective.gather_share(rows, slice(start, stop), n)
 
     def probabilities(self, z: Tensor) -> Tensor:
         """Softmax of the scores of embeddings (B, dim), at the objective's temperature."""
