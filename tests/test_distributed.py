@@ -90,7 +90,7 @@ def fit(case):
         np.testing.assert_array_equal(model.predict(data), model.labels_)  # waits for nobody
     state = {k: v for k, v in model.net_.module_.state_dict().items() if v.numel()}
     return {
-        "labels": model.labels_,
+        "labels": torch.from_numpy(model.labels_),
         "state": state,
         "losses": [row["loss"] for row in model.history_],
         "changes": [row["label_change"] for row in model.history_],
@@ -260,7 +260,7 @@ def ranks(tmp_path_factory):
         timeout=300,
     )
     assert run.returncode == 0, run.stderr[-4000:]
-    results = [torch.load(folder / f"{i}.pt", weights_only=False) for i in range(2)]
+    results = [torch.load(folder / f"{i}.pt", weights_only=True) for i in range(2)]
     return results, run.stdout
 
 
