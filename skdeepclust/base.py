@@ -201,16 +201,18 @@ class DeepClusterer(ImageClusterer):
 
     def _train(self, images: Images) -> ObjectiveNet:
         """Train on images; a method of several stages overrides this."""
-        backbone = Flatten(images.shape) if isinstance(images, Features) else self._backbone(images)
+        if isinstance(images, Features):
+            backbone: nn.Module = Flatten(images.shape)
+        else:
+            backbone = self._backbone(images)
+            images.expect(backbone)
         return self._run(self._objective(backbone, self._hp(images)), images)
 
     def _backbone(self, images: Images) -> nn.Module:
         name, pretrained = self.backbone, self.weights is not None
         if isinstance(name, str) and name == "auto":
             name = auto_backbone(images.shape, len(images), images.device, pretrained)
-        backbone = make_backbone(name, images.shape, self.stem, self.weights)
-        images.expect(backbone)
-        return backbone
+        return make_backbone(name, images.shape, self.stem, self.weights)
 
     def _run(self, objective: Objective, images: Images) -> ObjectiveNet:
         """Train an objective on images; returns the fitted net."""

@@ -236,14 +236,19 @@ def fetch_fashion_mnist(
     return _fetch(FASHION_MNIST, data_home, split, return_X_y)
 
 
+def resolve_home(data_home: str | os.PathLike | None) -> Path:
+    """Folder of the data sets; None is `SKDEEPCLUST_DATA` or else `~/skdeepclust_data`."""
+    if data_home is None:
+        data_home = os.environ.get("SKDEEPCLUST_DATA", "~/skdeepclust_data")
+    return Path(data_home).expanduser()
+
+
 def _fetch(
     facts: ImageSet, data_home: str | os.PathLike | None, split: str, return_X_y: bool
 ) -> Any:
     if split not in facts.splits:
         raise ValueError(f"split must be one of {list(facts.splits)}, got {split!r}.")
-    if data_home is None:
-        data_home = os.environ.get("SKDEEPCLUST_DATA", "~/skdeepclust_data")
-    home = Path(data_home).expanduser()
+    home = resolve_home(data_home)
     parts = [_read_part(facts, home, part) for part in split.split("+")]
     images, target = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     if return_X_y:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import Bunch
 
+from skdeepclust.datasets._fetch import resolve_home
 from skdeepclust.engine.files import ImageFiles
 
 # The classes of the literature's subsets (Chang et al., ICCV 2017), by WordNet's identifiers.
@@ -194,9 +195,7 @@ def _find(
 def _root(
     title: str, names: Sequence[str], data_home: str | os.PathLike | None, split: str
 ) -> Path:
-    if data_home is None:
-        data_home = os.environ.get("SKDEEPCLUST_DATA", "~/skdeepclust_data")
-    home = Path(data_home).expanduser()
+    home = resolve_home(data_home)
     for folder in (home / name for name in names):
         if all((folder / part).is_dir() for part in split.split("+")):
             return folder

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from skdeepclust.augment.functional import LUMA
+
 __all__ = [
     "ENDINGS",
     "Header",
@@ -39,7 +41,6 @@ ENDINGS = frozenset(ending for endings in _FORMATS.values() for ending in ending
 _ORIENTATION = 0x0112
 _TURNED = 5  # EXIF orientations from this one on swap height and width
 _GREY = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N")
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, as Pillow has it
 
 
 class UnreadableImage(ValueError):
@@ -161,5 +162,5 @@ def resize(image: Tensor, size: tuple[int, int], channels: int) -> Tensor:
         return image
     if channels == 3:
         return image.expand(3, -1, -1)
-    luma = torch.tensor(_LUMA).view(3, 1, 1)
+    luma = torch.tensor(LUMA).view(3, 1, 1)
     return (image * luma).sum(0, keepdim=True).round_().to(torch.uint8)

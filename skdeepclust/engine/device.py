@@ -1,10 +1,11 @@
 """Where to compute, and in what floating type."""
 
 import torch
+from torch import Tensor
 
 from skdeepclust.ops.precision import fast_bfloat16
 
-__all__ = ["PRECISIONS", "inference_batch", "resolve_device", "resolve_precision"]
+__all__ = ["PRECISIONS", "channels_last", "inference_batch", "resolve_device", "resolve_precision"]
 
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 PRECISIONS = ("auto", "float32", "float64", *_AUTOCAST)
@@ -70,3 +71,8 @@ def resolve_precision(
 def inference_batch(device: torch.device) -> int:
     """Samples per inference batch: one fixed shape, small on CPUs to stay in cache."""
     return 128 if device.type == "cpu" else 512
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """The memory layout in which convolutions are fastest; vectors stay as they are."""
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from skdeepclust.augment.views import Views
-from skdeepclust.engine.device import inference_batch
+from skdeepclust.engine.device import channels_last, inference_batch
 from skdeepclust.engine.images import Images
 
 __all__ = ["Features", "FrozenViews"]
@@ -33,7 +33,7 @@ class Features(Images):
         views = standardised(source, []).to(source.device, source.dtype)
         with torch.no_grad():
             seen = [
-                backbone(_channels_last(views.plain(x)))[:real].cpu()
+                backbone(channels_last(views.plain(x)))[:real].cpu()
                 for x, real in source.padded(inference_batch(source.device))
             ]
         super().__init__(torch.cat(seen).numpy(), source.device, source.dtype)
@@ -96,14 +96,14 @@ class FrozenViews(nn.Module):
         if x.ndim == 2:
             return self.features(x)
         with torch.autocast(x.device.type, self.precision, enabled=self.precision is not None):
-            seen = [self.backbone(_channels_last(view)) for view in self.images(x, stretch)]
+            seen = [self.backbone(channels_last(view)) for view in self.images(x, stretch)]
         return [self.features.plain(view) for view in seen]
 
     @torch.no_grad()
     def plain(self, x: Tensor) -> Tensor:
         """Standardised features, without augmentation, of features or of images."""
         if x.ndim == 4:
-            x = self.backbone(_channels_last(self.images.plain(x)))
+            x = self.backbone(channels_last(self.images.plain(x)))
         return self.features.plain(x)
 
 
@@ -123,7 +123,3 @@ def standardised(images: Images, augmentations: list[nn.Module]) -> Views:
     _, height, width = images.shape
     bounds = seen.low, seen.high, seen.mean, seen.std
     return Views.for_images(augmentations, *bounds, size=(height, width))
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)

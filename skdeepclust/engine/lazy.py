@@ -25,26 +25,27 @@ class Picture:
         All of it.
     shape : (C, H, W)
         What the network sees.
-    canvas : (height, width)
-        What views are cropped from.
+    canvas : (height, width) or None
+        What views are cropped from; None where that is the sample.
 
     Attributes
     ----------
     plain : Tensor of shape (C, H, W), uint8
         The largest central part of the network's proportions, resized.
     canvas : Tensor of shape (C, *canvas), uint8
-        All of the image, squeezed into the canvas; `plain` where that is the same.
+        All of the image, squeezed into the canvas; `plain` without one.
     stretch : float
-        How much wider the image is than the canvas in proportion to its height.
+        How much wider the image is than the canvas in proportion to its height; 1 without one.
     """
 
-    def __init__(self, image: Tensor, shape: Shape, canvas: tuple[int, int]):
+    def __init__(self, image: Tensor, shape: Shape, canvas: tuple[int, int] | None):
         channels, height, width = shape
-        h, w = image.shape[1:]
-        self.stretch = (w / h) / (canvas[1] / canvas[0])
         self.plain = resize(_central(image, height / width), (height, width), channels)
-        same = canvas == (height, width) and self.plain.shape[1:] == (h, w)
-        self.canvas = self.plain if same else resize(image, canvas, channels)
+        self.canvas, self.stretch = self.plain, 1.0
+        if canvas is not None:
+            h, w = image.shape[1:]
+            self.canvas = resize(image, canvas, channels)
+            self.stretch = (w / h) / (canvas[1] / canvas[0])
 
 
 def _central(image: Tensor, ratio: float) -> Tensor:
@@ -84,8 +85,8 @@ class LazyImages:
         raise NotImplementedError(f"{type(self).__name__} must implement full")
 
     def picture(self, i: int, canvas: tuple[int, int] | None = None) -> Picture:
-        """Image `i` in the common shapes; without a canvas only `plain` counts."""
-        return Picture(self.full(i), self.image_shape, canvas or self.image_shape[1:])
+        """Image `i` in the common shapes."""
+        return Picture(self.full(i), self.image_shape, canvas)
 
     @property
     def canvas(self) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skdeepclust.augment.views import Views
+from skdeepclust.engine.device import channels_last
 from skdeepclust.engine.frozen import FrozenViews
 from skdeepclust.engine.health import Vitals
 from skdeepclust.engine.images import Images
@@ -181,7 +182,7 @@ class Learner(nn.Module):
 
     def forward(self, x: Tensor, index: Tensor, stretch: Tensor | None = None) -> dict[str, Tensor]:
         """Loss terms of one training batch."""
-        views = [_channels_last(view) for view in self.views(x, stretch)]
+        views = [channels_last(view) for view in self.views(x, stretch)]
         with torch.autocast(x.device.type, self.precision, enabled=self.precision is not None):
             return self.objective(views, index)
 
@@ -191,9 +192,4 @@ class Learner(nn.Module):
         Always without autocast: what a user sees must not depend on the hardware's fast
         types. (CUDA's convolutions take TF32 as ever, unless the user forbids it.)
         """
-        return F.normalize(self.objective.embed(_channels_last(self.views.plain(x))), dim=1)
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    """The memory layout in which convolutions are fastest; vectors stay as they are."""
-    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+        return F.normalize(self.objective.embed(channels_last(self.views.plain(x))), dim=1)

@@ -88,12 +88,13 @@ class Streamed(Images):
             fill = plain[-1:].expand(size - len(index), -1, -1, -1)
             yield torch.cat([plain, fill]).to(self.device), len(index)
 
-    def pictures(self) -> Iterator[tuple[int, Picture | None]]:
-        """All images in order; None where one cannot be read."""
+    def readable(self) -> Iterator[Picture]:
+        """All images that can be read, in order."""
         steps = (torch.arange(i, min(i + 64, len(self))) for i in range(0, len(self), 64))
         for index, pictures in self._ahead(steps):
             for i, picture in zip(index.tolist(), pictures, strict=True):
-                yield i, None if i in self.unreadable else picture
+                if i not in self.unreadable:
+                    yield picture
 
     def _ahead(self, indices: Iterable[Tensor]) -> Iterator[tuple[Tensor, list[Picture]]]:
         waiting: deque[tuple[Tensor, list[Future[Picture]]]] = deque()
@@ -118,8 +119,7 @@ class Streamed(Images):
                 ) from error
             self.unreadable[i] = str(error)
             black = torch.zeros(1, 1, 1, dtype=torch.uint8)
-            shape = self.lazy.image_shape
-            return Picture(black, shape, self.canvas or shape[1:])
+            return Picture(black, self.lazy.image_shape, self.canvas)
 
     def _training_batch(self, index: Tensor, pictures: list[Picture]) -> dict[str, Tensor]:
         if self.canvas is None:
@@ -209,9 +209,7 @@ def _blocks(reader: Streamed, kept: _Kept | None) -> Iterator[np.ndarray]:
     """Readable samples in blocks, kept as they pass by."""
     rows = max(1, CHUNK // int(np.prod(reader.shape)))
     block: list[Tensor] = []
-    for _, picture in reader.pictures():
-        if picture is None:
-            continue
+    for picture in reader.readable():
         if kept is not None:
             kept.add(picture)
         block.append(picture.plain)

@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import KW_ONLY, dataclass
-from numbers import Integral
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -10,9 +9,10 @@ import torch
 from numpy.random import RandomState
 from torch import Tensor, nn
 
-from skdeepclust._sklearn import Interval, StrOptions
+from skdeepclust._sklearn import StrOptions
 from skdeepclust.augment import Views
 from skdeepclust.backbones import auto_backbone, make_backbone
+from skdeepclust.base import COUNT
 from skdeepclust.clusterer import ImageClusterer
 from skdeepclust.engine.frozen import Features, FrozenViews, standardised
 from skdeepclust.engine.images import Images
@@ -21,8 +21,6 @@ from skdeepclust.engine.objective import Learner, Objective
 from skdeepclust.ops.kmeans import kmeans
 
 __all__ = ["BackboneKMeans"]
-
-COUNT = Interval(Integral, 1, None, closed="left")
 
 
 @dataclass(eq=False, repr=False)

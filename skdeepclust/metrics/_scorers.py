@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import clone
-from sklearn.metrics import davies_bouldin_score, pairwise_distances, silhouette_score
+from sklearn.metrics import davies_bouldin_score, silhouette_score
 
 from skdeepclust.metrics._scores import clustering_accuracy, clustering_report
 
@@ -132,13 +132,12 @@ def simplified_silhouette_scorer(estimator: Any, X: Any, y: ArrayLike | None = N
         return -1.0
     clusters, codes = np.unique(labels, return_inverse=True)
     means = np.stack([rows[codes == k].mean(axis=0) for k in range(len(clusters))])
-    distances = pairwise_distances(rows, means)
-    each = np.arange(len(rows))
-    own = distances[each, codes]
-    distances[each, codes] = np.inf
-    other = distances.min(axis=1)
-    scale = np.maximum(own, other)
-    return float(np.mean(np.divide(other - own, scale, out=np.zeros_like(scale), where=scale > 0)))
+    # Only here: whoever wants other scores need not wait for torch.
+    import torch
+
+    from skdeepclust.ops.silhouette import simplified_silhouette
+
+    return float(simplified_silhouette(*map(torch.from_numpy, (rows, means, codes))))
 
 
 def davies_bouldin_scorer(estimator: Any, X: Any, y: ArrayLike | None = None) -> float:

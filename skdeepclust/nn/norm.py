@@ -1,5 +1,6 @@
 """Batch norm over less than the batch (ghost), and over the batch of all ranks."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -79,13 +80,25 @@ def ghost_batch_norm(module: nn.Module, size: int | None) -> nn.Module:
     ValueError
         If a batch norm does something of its own besides.
     """
-    if size is None or isinstance(module, GhostBatchNorm):  # of an earlier stage
+    if size is None:
         return module
-    if isinstance(module, nn.modules.batchnorm._BatchNorm):
-        _check_plain(module)
-        return GhostBatchNorm(module, size)
+    norms = GhostBatchNorm, nn.modules.batchnorm._BatchNorm
+    return _exchange(module, norms, lambda norm: _in_groups(norm, size))
+
+
+def _in_groups(norm: Any, size: int) -> nn.Module:
+    if isinstance(norm, GhostBatchNorm):  # of an earlier stage
+        return norm
+    _check_plain(norm)
+    return GhostBatchNorm(norm, size)
+
+
+def _exchange(module: nn.Module, kinds: Any, made: Callable[[Any], nn.Module]) -> nn.Module:
+    """Put `made(part)` in the place of every part of these kinds, `module` itself included."""
+    if isinstance(module, kinds):
+        return made(module)
     for name, child in module.named_children():
-        setattr(module, name, ghost_batch_norm(child, size))
+        setattr(module, name, _exchange(child, kinds, made))
     return module
 
 
@@ -210,11 +223,8 @@ def rank_batch_norm(module: nn.Module, device: torch.device) -> nn.Module:
     """
     if world_size() == 1:
         return module
-    if isinstance(module, nn.modules.batchnorm._BatchNorm):
-        return _spanning(module, device)
-    for name, child in module.named_children():
-        setattr(module, name, rank_batch_norm(child, device))
-    return module
+    norms = nn.modules.batchnorm._BatchNorm
+    return _exchange(module, norms, lambda norm: _spanning(norm, device))
 
 
 def _spanning(norm: nn.modules.batchnorm._BatchNorm, device: torch.device) -> nn.Module:
