@@ -119,3 +119,18 @@ def test_importing_the_package_loads_nothing_heavy():
         text=True,
     ).stdout.split()
     assert not loaded, f"import skdeepclust loads {loaded}"
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("skdeepclust.datasets", "torch"),
+        ("skdeepclust.metrics", "torch"),
+        ("skdeepclust.methods.idfd", "torch._dynamo"),  # the compiler
+    ],
+)
+def test_a_module_loads_what_it_needs(module, heavy):
+    script = f"import sys, {module}; print({heavy!r} in sys.modules)"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=PACKAGE.parent, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"

@@ -3,13 +3,15 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils import Bunch
 
 from skdeepclust.datasets._fetch import resolve_home
-from skdeepclust.engine.files import ImageFiles
+
+if TYPE_CHECKING:
+    from skdeepclust.engine.files import ImageFiles
 
 # The classes of the literature's subsets (Chang et al., ICCV 2017), by WordNet's identifiers.
 IMAGENET10 = (
@@ -30,7 +32,7 @@ def fetch_imagenet(
     split: str = "train",
     image_shape: _Shape | None = None,
     return_X_y: bool = False,
-) -> Bunch | tuple[ImageFiles, np.ndarray]:
+) -> "Bunch | tuple[ImageFiles, np.ndarray]":
     """Find ImageNet-1k in a local folder: 1,281,167 training images in 1,000 classes.
 
     Parameters
@@ -74,7 +76,7 @@ def fetch_imagenet10(
     split: str = "train",
     image_shape: _Shape | None = None,
     return_X_y: bool = False,
-) -> Bunch | tuple[ImageFiles, np.ndarray]:
+) -> "Bunch | tuple[ImageFiles, np.ndarray]":
     """Find ImageNet-10 in a local folder: 13,000 training images of ten classes of ImageNet-1k.
 
     Parameters
@@ -107,7 +109,7 @@ def fetch_imagenet_dogs(
     split: str = "train",
     image_shape: _Shape | None = None,
     return_X_y: bool = False,
-) -> Bunch | tuple[ImageFiles, np.ndarray]:
+) -> "Bunch | tuple[ImageFiles, np.ndarray]":
     """Find ImageNet-Dogs in a local folder: 19,500 training images of 15 breeds of ImageNet-1k.
 
     Parameters
@@ -140,7 +142,7 @@ def fetch_tiny_imagenet(
     split: str = "train",
     image_shape: _Shape | None = None,
     return_X_y: bool = False,
-) -> Bunch | tuple[ImageFiles, np.ndarray]:
+) -> "Bunch | tuple[ImageFiles, np.ndarray]":
     """Find Tiny-ImageNet in a local folder: 100,000 training images of 64 x 64, 200 classes.
 
     Parameters
@@ -183,6 +185,9 @@ def _find(
         raise ValueError(f"split must be one of {list(_SPLITS)}, got {split!r}.")
     root = _root(title, names, data_home, split)
     classes = list(wnids or _classes(root))
+    # Only here: the other data sets need no torch.
+    from skdeepclust.engine.files import ImageFiles
+
     found = [pair for part in split.split("+") for pair in _part(title, root / part, classes)]
     images = ImageFiles([path for path, _ in found], image_shape)
     target = np.array([classes.index(wnid) for _, wnid in found], dtype=np.int64)

@@ -18,6 +18,7 @@ from skdeepclust.ops.collective import (
     LostRankError,
     agree,
     average,
+    hide_from_compiler,
     joined,
     rank,
     spread_from_first,
@@ -128,6 +129,7 @@ def _connect(device: torch.device) -> None:
     backend = {"cpu": "gloo", "cuda": "nccl"}.get(device.type)
     if backend is None:
         raise ValueError(f"several processes train on CPUs or on CUDA devices, not on {device}")
+    hide_from_compiler()
     if _Launch.store is None:
         _Launch.store, _, _ = next(rendezvous("env://", timeout=_PATIENCE))
     _Launch.fits += 1  # the store still holds the addresses of the last group
@@ -241,16 +243,16 @@ class OwnRandomNumbers:
         self._states = [generator.get_state() for generator in fresh]
         parts = [part for part in views.modules() if isinstance(part, Views)]
         drawing = filter(_draws_itself, {a for part in parts for a in part.augmentations})
+        swap = torch.compiler.disable(self._swap)
         for module in (*drawing, *filter(_drops, objective.modules())):
-            self._hooks.append(module.register_forward_pre_hook(self._swap))
-            self._hooks.append(module.register_forward_hook(self._swap))
+            self._hooks.append(module.register_forward_pre_hook(swap))
+            self._hooks.append(module.register_forward_hook(swap))
 
     def close(self) -> None:
         """Give the modules back to the common stream."""
         for hook in self._hooks:
             hook.remove()
 
-    @torch.compiler.disable
     def _swap(self, *hooked: Any) -> None:
         for i, generator in enumerate(self._generators):
             state = generator.get_state()

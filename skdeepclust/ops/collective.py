@@ -24,6 +24,7 @@ __all__ = [
     "draw",
     "gather",
     "gather_share",
+    "hide_from_compiler",
     "joined",
     "own_share",
     "rank",
@@ -44,6 +45,9 @@ class _State:
 
     joined = False
     rows = 0
+    # What no compiler looks into, see `hide_from_compiler`.
+    gathered: Any = None
+    drawn: Any = None
 
 
 @contextlib.contextmanager
@@ -55,10 +59,23 @@ def joined() -> Iterator[None]:
     """
     was = _State.joined
     _State.joined = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    if _State.joined:
+        hide_from_compiler()
     try:
         yield
     finally:
         _State.joined = was
+
+
+def hide_from_compiler() -> None:
+    """Have `gather` and `draw` run as they are inside compiled steps.
+
+    This imports the compiler, which a process that works alone is spared. Do it before there is a
+    process group: imported later, the compiler would hold on to its connections.
+    """
+    if _State.gathered is None:
+        _State.gathered = torch.compiler.disable(_Gather.apply)
+        _State.drawn = torch.compiler.disable(_drawn)
 
 
 @contextlib.contextmanager
@@ -121,7 +138,7 @@ def gather(rows: Tensor) -> Tensor:
     """
     if not _State.joined:
         return rows
-    return _gathered(rows, own_share(_State.rows), _State.rows)
+    return _State.gathered(rows, own_share(_State.rows), _State.rows)
 
 
 def gather_share(rows: Tensor, share: slice, n: int) -> Tensor:
@@ -141,11 +158,6 @@ def gather_share(rows: Tensor, share: slice, n: int) -> Tensor:
     Tensor of shape (n, ...)
     """
     return _sum_parts(rows.detach(), share, n) if _State.joined else rows
-
-
-@torch.compiler.disable
-def _gathered(rows: Tensor, share: slice, n: int) -> Tensor:
-    return _Gather.apply(rows, share, n)
 
 
 class _Gather(torch.autograd.Function):
@@ -192,10 +204,9 @@ def draw(sample: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
     -------
     Tensor of shape (v b, ...)
     """
-    return _drawn(sample, like) if _State.joined and _State.rows else sample(like)
+    return _State.drawn(sample, like) if _State.joined and _State.rows else sample(like)
 
 
-@torch.compiler.disable
 def _drawn(sample: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
     share, n = own_share(_State.rows), _State.rows
     shape = (len(like) // (share.stop - share.start) * n, *like.shape[1:])
