@@ -67,6 +67,13 @@ SHARED = """n_clusters : int, default=8
         goes on without it, with a warning.
     callbacks : list of skorch callbacks, default=None
         Run inside training.
+    checkpoint : path, default=None
+        A folder that the state of the training is written to, and that ``fit`` goes on from when
+        it holds one: with the same `X` and parameters the result is bitwise that of a training
+        that nothing has interrupted. Ctrl-C and SIGTERM write the state after the current step.
+        Delete the folder to start afresh.
+    checkpoint_every : int, default=1
+        Epochs between two states.
     on_error : {{"raise", "skip"}}, default="raise"
         Of image files that cannot be read: raise an error that names the file, or leave them
         out. They are listed in ``skipped_`` then, their label is -1 and their rows are NaN.

@@ -1,8 +1,10 @@
 """DeepClusterer: the parameters of all methods, and how they train."""
 
+import contextlib
 import copy
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Number, Real
 from types import SimpleNamespace
@@ -19,6 +21,7 @@ from skdeepclust.augment import OF_VECTORS, Views, make_augmentations
 from skdeepclust.backbones import auto_backbone, make_backbone
 from skdeepclust.backbones.mlp import Flatten
 from skdeepclust.clusterer import ImageClusterer
+from skdeepclust.engine.checkpoint import Checkpoint, described
 from skdeepclust.engine.device import PRECISIONS, resolve_precision
 from skdeepclust.engine.frozen import Features, FrozenViews, standardised
 from skdeepclust.engine.images import Images
@@ -43,6 +46,9 @@ COUNT = Interval(Integral, 1, None, closed="left")
 # Small data sets take smaller batches: on 1,797 digits more epochs do not make up for fewer steps.
 # Published runs are on more samples and keep their batches.
 _SMALL, _LEAST_BATCH = 10_000, 64
+
+# What a training may differ in from the one that it goes on from.
+_FREE = "callbacks checkpoint checkpoint_every compile device on_error storage verbose".split()
 
 
 @dataclass_transform(eq_default=False, kw_only_default=True)
@@ -78,6 +84,8 @@ class DeepClusterer(ImageClusterer):
     precision: str = "auto"
     compile: bool = False
     callbacks: list[Any] | None = None
+    checkpoint: str | os.PathLike[str] | None = None
+    checkpoint_every: int = 1
     on_error: str = "raise"
     deterministic: bool = False
     random_state: int | RandomState | None = None
@@ -109,6 +117,8 @@ class DeepClusterer(ImageClusterer):
         "precision": [StrOptions(set(PRECISIONS))],
         "compile": ["boolean"],
         "callbacks": [list, tuple, None],
+        "checkpoint": [str, os.PathLike, None],
+        "checkpoint_every": [COUNT],
         "on_error": [StrOptions({"raise", "skip"})],
         "deterministic": ["boolean"],
         "random_state": ["random_state"],
@@ -199,6 +209,28 @@ class DeepClusterer(ImageClusterer):
         augmented = not (self.augment is None or self.augment in OF_VECTORS)
         return Features(images, self._backbone(images), augmented)
 
+    @contextlib.contextmanager
+    def _kept(self, images: Images) -> Iterator[None]:
+        if self.checkpoint is None:
+            yield
+            return
+        with Checkpoint(self.checkpoint, self.checkpoint_every, self._identity(images)) as kept:
+            self._checkpoint = kept
+            try:
+                yield
+            finally:
+                del self._checkpoint
+
+    def _identity(self, images: Images) -> dict[str, Any]:
+        """What must be equal for a training to go on from a checkpoint."""
+        params = {k: v for k, v in self.get_params(deep=False).items() if k not in _FREE}
+        return {
+            "method": type(self).__name__,
+            "parameters": {k: described(v) for k, v in params.items()},
+            "kind of device": images.device.type,
+            "X": f"{images.digest} {images.dtype}",
+        }
+
     def _train(self, images: Images) -> ObjectiveNet:
         """Train on images; a method of several stages overrides this."""
         if isinstance(images, Features):
@@ -233,6 +265,7 @@ class DeepClusterer(ImageClusterer):
             device=str(images.device),
             compile_step=bool(self.compile),
             callbacks=self._callbacks(),
+            stage=self._checkpoint.stage() if hasattr(self, "_checkpoint") else None,
         )
         return net.fit(images)
 
@@ -279,6 +312,8 @@ class DeepClusterer(ImageClusterer):
         if _inside_search():
             raise KeyboardInterrupt
         message = f"Training was interrupted after {self.n_iter_} of {self.max_epochs} epochs"
+        if self.checkpoint is not None:
+            message += ": fit again to go on"
         warn_user(message, UserWarning)
 
 

@@ -1,5 +1,6 @@
 """ImageClusterer: where scikit-learn's contract meets the engine, from X to labels and back."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -79,7 +80,8 @@ class ImageClusterer(
         Notes
         -----
         Ctrl-C ends training early and leaves a fitted estimator, with a warning; inside a
-        scikit-learn search or cross-validation it ends that as well.
+        scikit-learn search or cross-validation it ends that as well. With `checkpoint`, another
+        ``fit`` goes on from there, and SIGTERM ends the process in the same way.
 
         Started by ``torchrun``, the processes train together, and all end with the same
         labels; then Ctrl-C leaves nothing.
@@ -97,7 +99,8 @@ class ImageClusterer(
             self.skipped_ = [names[i] for i in sorted(unreadable)]
             with isolated(agree(seed), device, self.deterministic):
                 images = self._prepare(images)
-                self.net_ = self._train(images)
+                with self._kept(images):
+                    self.net_ = self._train(images)
                 labels = self._conclude(images)
             self.labels_ = _with_gaps(labels, len(samples), list(unreadable), -1)
             self._report()
@@ -106,6 +109,10 @@ class ImageClusterer(
     def _prepare(self, images: Images) -> Images:
         """What training sees of the images."""
         return images
+
+    def _kept(self, images: Images) -> AbstractContextManager[Any]:
+        """What training is written to meanwhile."""
+        return nullcontext()
 
     def _train(self, images: Images) -> ObjectiveNet:
         """Make the net that embeds and scores samples."""

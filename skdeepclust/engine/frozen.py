@@ -46,6 +46,11 @@ class Features(Images):
         """Shape of what is augmented: of an image or of its features."""
         return self.source.shape if self.augmented else self.shape
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the images."""
+        return self.source.digest
+
     def batches(self, indices: Iterable[Tensor]) -> Iterator[dict[str, Tensor]]:
         """Training batches at indices (B,), of images or features."""
         return self.source.batches(indices) if self.augmented else super().batches(indices)

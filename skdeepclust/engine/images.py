@@ -1,6 +1,7 @@
 """The only reader of X: whatever the user passes becomes `Images`."""
 
 import functools
+import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -86,6 +87,11 @@ class Images(Dataset):
         blocks = (self.host[i : i + rows] for i in range(0, len(self.host), rows))
         return Statistics(blocks, self.shape)
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all samples."""
+        return self.statistics.digest
+
     def __len__(self) -> int:
         return len(self.host)
 
@@ -151,6 +157,8 @@ class Statistics:
         Range of the values of images; 0 and 255 for uint8.
     mean, std : ndarray of shape (C,) or (F,)
         Per channel of images mapped from [low, high] to [0, 1]; per feature of vectors.
+    digest : str
+        SHA-256 of all values, in order: a checkpoint tells by it that the samples are the same.
     """
 
     def __init__(self, blocks: Iterable[np.ndarray], shape: tuple[int, ...]):
@@ -159,7 +167,9 @@ class Statistics:
         square: np.ndarray | float = 0.0
         count, shift, eight_bits = 0, None, False
         low, high = np.inf, -np.inf
+        digest = hashlib.sha256(str(shape).encode())
         for block in blocks:
+            digest.update(np.ascontiguousarray(block).data.cast("B"))
             part = block.astype(np.float64)
             if shift is None:
                 own = tuple(range(1, len(shape)))
@@ -170,6 +180,7 @@ class Statistics:
             total = total + part.sum(axis=axes)
             square = square + np.square(part).sum(axis=axes)
             count += part.size // shape[0]
+        self.digest = digest.hexdigest()
         if shift is None:  # no block, no statistics
             self.low, self.high = 0.0, 255.0
             self.mean, self.std = np.zeros(shape[0]), np.ones(shape[0])
@@ -209,6 +220,11 @@ class Batches:
     weights : callable, default=None
         Returns the sampling weights (n,) of the coming epoch, or None for a permutation
         of all samples.
+
+    Attributes
+    ----------
+    order : Tensor or None
+        Of the samples in the present epoch, or the last one.
     """
 
     def __init__(
@@ -224,6 +240,12 @@ class Batches:
         self.drop_last = drop_last
         self.generator = generator
         self.weights = weights
+        self.order: Tensor | None = None
+        self._done = 0
+
+    def go_on(self, order: Tensor, n_batches: int) -> None:
+        """Let the next epoch be the rest of one of which so many batches have been seen."""
+        self.order, self._done = order, n_batches
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.images), self.batch_size)
@@ -231,13 +253,20 @@ class Batches:
         return max(1, full + (rest >= least and not self.drop_last))
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        order = self._order()
+        if not self._done:
+            self.order = self._order()
+        done, self._done = self._done, 0
+        order = self.order
+        assert order is not None  # it has just been drawn, or given
         if self.drop_last and len(order) >= self.batch_size:
             order = order[: len(self) * self.batch_size]
         bounds = [*range(0, len(self) * self.batch_size, self.batch_size), len(order)]
-        batches = [order[a:b] for a, b in itertools.pairwise(bounds)]
+        batches = [order[a:b] for a, b in itertools.pairwise(bounds)][done:]
         shares = [index[own_share(len(index))] for index in batches]
-        whole = order.to(self.images.device).split([len(index) for index in batches])
+        if not batches:
+            return
+        left = torch.cat(batches).to(self.images.device)
+        whole = left.split([len(index) for index in batches])
         for batch, index in zip(self.images.batches(shares), whole, strict=True):
             yield batch | {"index": index}
 

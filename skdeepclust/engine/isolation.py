@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import random
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 
 __all__ = ["isolated"]
@@ -11,12 +13,12 @@ __all__ = ["isolated"]
 
 @contextlib.contextmanager
 def isolated(seed: int, device: torch.device, deterministic: bool) -> Iterator[None]:
-    """Seed torch inside, and put its global state back afterwards.
+    """Seed the global generators inside, and put the global state back afterwards.
 
     Parameters
     ----------
     seed : int
-        Seed of the CPU's and the device's generators.
+        Of torch's generators of the CPU and the device, of numpy and of `random`.
     device : torch.device
         Device that training uses.
     deterministic : bool
@@ -28,16 +30,22 @@ def isolated(seed: int, device: torch.device, deterministic: bool) -> Iterator[N
     if deterministic and device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     devices = [] if device.type == "cpu" else [device]
+    numpy_state, python_state = np.random.get_state(), random.getstate()
     with torch.random.fork_rng(devices=devices, device_type=_rng_type(device)):
         _seed(seed, device)
         try:
             torch.use_deterministic_algorithms(was or deterministic, warn_only=warn_only)
             yield
         finally:
+            np.random.set_state(numpy_state)
+            random.setstate(python_state)
             torch.use_deterministic_algorithms(was, warn_only=warn_only)
 
 
 def _seed(seed: int, device: torch.device) -> None:
+    # For augmentations of users: ours draw from torch's generators.
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
     # torch.manual_seed would reach accelerators that nobody uses here, and so nobody restores.
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":

@@ -1,7 +1,6 @@
 """The skorch net that trains an objective and embeds samples with it."""
 
 import math
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,12 +11,14 @@ from skorch.callbacks import Callback, EarlyStopping
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
+from skdeepclust.engine.checkpoint import Stage
 from skdeepclust.engine.device import inference_batch
 from skdeepclust.engine.health import Health, collapsed, feature_std
 from skdeepclust.engine.images import Batches, Images
+from skdeepclust.engine.loop import Diverged, Loop
 from skdeepclust.engine.objective import Learner, Objective, Run
 from skdeepclust.engine.optim import make_optimizer
-from skdeepclust.engine.processes import synchronise
+from skdeepclust.engine.processes import OwnRandomNumbers, synchronise
 from skdeepclust.engine.step import Gradients
 from skdeepclust.ops import collective
 
@@ -39,6 +40,8 @@ class ObjectiveNet(NeuralNet):
         See `make_optimizer`.
     compile_step : bool, default=False
         See `Gradients`.
+    stage : Stage, default=None
+        Where training is written to, and goes on from.
     **kwargs
         Of skorch's ``NeuralNet``: ``max_epochs``, ``lr``, ``batch_size``, ``device``,
         ``callbacks``.
@@ -63,6 +66,7 @@ class ObjectiveNet(NeuralNet):
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         compile_step: bool = False,
+        stage: Stage | None = None,
         **kwargs: Any,
     ):
         # Terms come weighted out of the module, so there is nothing left for a criterion.
@@ -72,7 +76,9 @@ class ObjectiveNet(NeuralNet):
         self.momentum = momentum
         self.weight_decay = weight_decay
         self.compile_step = compile_step
+        self.stage = stage
         self.run: Run | None = None
+        self.loop: Any = None
         self.record: dict[str, Any] = {}
         self.collapsed = False
         self.interrupted = False
@@ -118,7 +124,7 @@ class ObjectiveNet(NeuralNet):
     def train_step(self, batch: dict[str, Tensor], **fit_params: Any) -> dict[str, Any]:
         """Forward, backward, optimizer step; nothing leaves the device."""
         self._set_training(True)
-        loss, terms = self._gradients(batch)
+        loss, terms = self.gradients(batch)
         if loss.requires_grad:
             self._descend(batch)
         detached = {name: term.detach() for name, term in terms.items()}
@@ -146,7 +152,7 @@ class ObjectiveNet(NeuralNet):
                 getattr(callback, method_name)(self, **kwargs)
             except KeyboardInterrupt as interrupt:
                 # EarlyStopping raises it to end training; that is not the user's Ctrl-C.
-                self._stopped_early = isinstance(callback, EarlyStopping)
+                self.loop.stopped_early = isinstance(callback, EarlyStopping)
                 stop = interrupt
                 break
         # A callback may judge by what differs from rank to rank, such as the time.
@@ -181,33 +187,48 @@ class ObjectiveNet(NeuralNet):
         """Train one epoch; the sums of the losses leave the device once, at its end."""
         if iterator is None:
             return
-        totals: dict[str, Tensor] = {}
-        samples = steps = 0
+        loop = self.loop
         for batch in iterator:
+            loop.signals.stepping = True
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
-            for name, value in {"loss": step["loss"], **step["y_pred"]}.items():
-                totals[name] = totals[name] + value if name in totals else value.clone()
-            samples, steps = samples + len(batch["index"]), steps + 1
+            loop.count({"loss": step["loss"], **step["y_pred"]}, len(batch["index"]))
             self.notify("on_batch_end", batch=batch, training=training, **step)
-        sums = torch.stack(list(totals.values()))
+            loop.heed()
+        epoch = loop.end()
+        sums = torch.stack(list(epoch["totals"].values()))
         collective.spread_from_first([sums])  # callbacks judge by them
         values = sums.tolist()
-        self.record = {k: v / steps for k, v in zip(totals, values, strict=True)}
-        self._samples = samples
-        self.history.record(prefix + "_batch_count", steps)
+        self.record = {k: v / epoch["steps"] for k, v in zip(epoch["totals"], values, strict=True)}
+        self._samples = epoch["samples"]
+        self.history.record(prefix + "_batch_count", epoch["steps"])
+
+    def train_epoch(self, batches: Batches) -> None:
+        """Train one epoch, with all that listens to it."""
+        data = {"dataset_train": batches.images, "dataset_valid": None}
+        self.notify("on_epoch_begin", **data)
+        self.run_single_epoch(batches, training=True, prefix="train", step_fn=self.train_step)
+        self.notify("on_epoch_end", **data)
 
     def fit_loop(self, X: Images, y: Any = None, epochs: int | None = None, **kwargs: Any) -> Any:
-        """Train, and remember whether the user interrupted it."""
+        """Train all epochs, and remember whether the user interrupted them."""
         self._agreed = False
+        self.loop = Loop(self, self.get_iterator(X, training=True), self.stage)
         try:
-            return super().fit_loop(X, y, epochs, **kwargs)
+            self.loop.run()
         except KeyboardInterrupt as error:
-            if collective.world_size() > 1 and not self._agreed:
+            early = self.loop.stopped_early
+            if collective.world_size() > 1 and not (self._agreed or early):
                 # The others stand elsewhere, and nobody could conclude with them.
                 raise SystemExit("Training was interrupted") from error
-            self.interrupted = not self._stopped_early
+            self.interrupted = not early
             raise
+        return self
+
+    @property
+    def own_random_numbers(self) -> OwnRandomNumbers:
+        """Streams of this rank."""
+        return self.gradients.random_numbers
 
     # -- hooks of the objective -------------------------------------------------------
 
@@ -215,8 +236,8 @@ class ObjectiveNet(NeuralNet):
         """Start the run."""
         super().on_train_begin(net, X=X, y=y, **kwargs)
         self._listening: dict[str, list[Any]] = {}
-        self._stopped_early = self.interrupted = False
-        self._gradients = Gradients(self.module_, self.scaler, self.compile_step)
+        self.interrupted = False
+        self.gradients = Gradients(self.module_, self.scaler, self.compile_step)
         seed = collective.agree(int(torch.randint(2**62, ())))
         generator = torch.Generator(self.device).manual_seed(seed)
         n_steps = len(self.get_iterator(X, training=True))
@@ -227,8 +248,9 @@ class ObjectiveNet(NeuralNet):
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
         """Let the objective prepare the epoch."""
         super().on_epoch_begin(net, dataset_train=dataset_train, **kwargs)
-        self._started = time.perf_counter()
         assert self.run is not None  # set by on_train_begin
+        if not self.loop.begin():  # before training was interrupted
+            return
         synchronise(self.module_)
         with torch.no_grad():
             self.objective.on_epoch_begin(self.run)
@@ -249,7 +271,7 @@ class ObjectiveNet(NeuralNet):
         self._check_finite(self.run.epoch)
         with torch.no_grad():
             vitals = self.objective.health(self.run)
-        seconds = time.perf_counter() - self._started
+        seconds = self.loop.seconds
         self.record = {
             "epoch": self.run.epoch,
             **self.record,
@@ -265,12 +287,20 @@ class ObjectiveNet(NeuralNet):
             self.history.record("train_loss" if name == "loss" else name, value)
 
     def _check_finite(self, epoch: int) -> None:
-        if not math.isfinite(self.record["loss"]):
-            terms = {k: v for k, v in self.record.items() if v != v or abs(v) == math.inf}
-            raise ValueError(
-                f"Training diverged in epoch {epoch}: {sorted(terms)} not finite. "
+        infinite = {k for k, v in self.record.items() if not math.isfinite(v)}
+        if not infinite and not self._finite_state():
+            infinite = {"weights"}
+        if collective.any_rank(bool(infinite), self._where):
+            raise Diverged(
+                f"Training diverged in epoch {epoch}: {', '.join(sorted(infinite))} not finite. "
                 f"Try a lower lr (now {self.lr}) or precision='float32'."
             )
+
+    def _finite_state(self) -> bool:
+        parts = (*self.objective.parameters(), *self.objective.buffers())
+        floating = [t.detach() for t in parts if t.is_floating_point() and t.numel()]
+        norms = torch._foreach_norm(floating, torch.inf)
+        return bool(torch.stack([norm.double() for norm in norms]).isfinite().all())
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Let the objective set its centres, and let go of the training samples."""
@@ -284,10 +314,10 @@ class ObjectiveNet(NeuralNet):
             self.collapsed = collapsed(float(std), z.shape[1])
             if self.run.telling:
                 self.health.conclude(self.probabilities(z).argmax(1), std)
-        self.run = None
+        self.run = self.loop = self.stage = None
         self._listening = {}
-        self._gradients.close()
-        del self._gradients
+        self.gradients.close()
+        del self.gradients
 
     # -- inference --------------------------------------------------------------------
 

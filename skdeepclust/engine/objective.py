@@ -36,6 +36,8 @@ class Run:
         Epochs finished.
     step : int
         Steps finished, over all epochs.
+    lr_share : float
+        Factor on all learning rates, below 1 once training has diverged.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Run:
         self.generator = generator
         self.epoch = 0
         self.step = 0
+        self.lr_share = 1.0
         self._embed = embed
         self._features: tuple[int, Tensor] | None = None
 
@@ -78,11 +81,16 @@ class Run:
             self._features = (self.step, self._embed(self.images))
         return self._features[1]
 
+    def forget_features(self) -> None:
+        """Compute them afresh: the weights are others now."""
+        self._features = None
+
 
 class Objective(nn.Module):
     """A method: its networks, its state and its loss, as one module.
 
-    Subclasses hold every tensor they need as a parameter or buffer and implement
+    Subclasses hold every tensor they need as a parameter or buffer, every number that changes
+    in training as an attribute without underscore, so that checkpoints find them, and implement
     `forward`, `embed`, `health` and `on_train_end`; everything else has a default.
 
     Parameters

@@ -228,10 +228,16 @@ class OwnRandomNumbers:
         Networks.
     device : torch.device
         Whose generator it is about, beside the CPU's.
+
+    Attributes
+    ----------
+    states : list of Tensor
+        Of this rank's stream, one for each generator; empty in a process that works alone.
     """
 
     def __init__(self, views: nn.Module, objective: nn.Module, device: torch.device):
         self._generators: list[torch.Generator] = []
+        self.states: list[torch.Tensor] = []
         self._hooks: list[Any] = []
         if world_size() == 1:
             return
@@ -240,7 +246,7 @@ class OwnRandomNumbers:
             self._generators.append(torch.cuda.default_generators[device.index or 0])
         seed = (torch.initial_seed() + _STRIDE * (rank() + 1)) % 2**63
         fresh = [torch.Generator(g.device).manual_seed(seed) for g in self._generators]
-        self._states = [generator.get_state() for generator in fresh]
+        self.states = [generator.get_state() for generator in fresh]
         parts = [part for part in views.modules() if isinstance(part, Views)]
         drawing = filter(_draws_itself, {a for part in parts for a in part.augmentations})
         swap = torch.compiler.disable(self._swap)
@@ -256,8 +262,8 @@ class OwnRandomNumbers:
     def _swap(self, *hooked: Any) -> None:
         for i, generator in enumerate(self._generators):
             state = generator.get_state()
-            generator.set_state(self._states[i])
-            self._states[i] = state
+            generator.set_state(self.states[i])
+            self.states[i] = state
 
 
 def _draws_itself(augmentation: nn.Module) -> bool:

@@ -96,4 +96,5 @@ class Schedule(Callback):
         epoch = run.step / run.n_steps
         lr = self.lr * lr_factor(self.schedule, epoch, run.n_epochs, self.warmup_epochs)
         for group in net.optimizer_.param_groups:
-            group["lr"] = group.get("fixed_lr", lr * group.get("lr_scale", 1.0))
+            rate = group.get("fixed_lr", lr * group.get("lr_scale", 1.0))
+            group["lr"] = run.lr_share * rate

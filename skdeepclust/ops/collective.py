@@ -28,6 +28,7 @@ __all__ = [
     "joined",
     "own_share",
     "rank",
+    "rows_of_ranks",
     "spread_from_first",
     "world_size",
 ]
@@ -288,6 +289,11 @@ def _write(flat: Tensor, group: list[Tensor]) -> None:
     for tensor, part in zip(group, flat.split([t.numel() for t in group]), strict=True):
         if tensor.data_ptr() != part.data_ptr():
             tensor.copy_(part.view(tensor.shape))
+
+
+def rows_of_ranks(row: Tensor) -> Tensor:
+    """One row of every rank, (n_ranks, *shape), in their order."""
+    return gather_share(row[None], slice(rank(), rank() + 1), world_size())
 
 
 def agree(value: Any) -> Any:

@@ -117,7 +117,7 @@ def test_every_schedule_reaches_the_peak(schedule):
 
 
 class FakeRun:
-    n_steps, n_epochs = 4, 10
+    n_steps, n_epochs, lr_share = 4, 10, 1.0
 
     def __init__(self, step):
         self.step = step

@@ -1,0 +1,225 @@
+"""A folder that training is written to, again and again, and goes on from."""
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from filelock import FileLock, Timeout
+from torch import nn
+
+from skdeepclust.engine.archive import UNFINISHED, Damaged, NotStorable, read, sync_folder, write
+from skdeepclust.engine.warn import warn_user
+from skdeepclust.ops.collective import agree, rank
+
+__all__ = ["Checkpoint", "Stage", "described"]
+
+_KIND, _VERSION = "checkpoint", 1
+
+
+class Checkpoint:
+    """The folder, held by one training at a time.
+
+    Used in a ``with`` statement, it locks the folder; the lock ends with the process, however
+    that ends. Of several processes the first reads and writes for all.
+
+    Parameters
+    ----------
+    folder : path
+        Made where there is none.
+    every : int
+        Epochs between two states.
+    identity : dict of str to data
+        What must be equal for a training to go on: method, parameters, samples.
+
+    Raises
+    ------
+    ValueError
+        On entering, if the folder is in use or is no folder.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], every: int, identity: Mapping[str, Any]):
+        self.folder = Path(folder)
+        self.every = every
+        self.identity = dict(identity)
+        self.stages = 0
+
+    def __enter__(self) -> Self:
+        if rank() == 0:
+            self._lock = self._locked()
+            for unfinished in self.folder.glob(f".*{UNFINISHED}"):  # of a process that was killed
+                unfinished.unlink(missing_ok=True)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if rank() == 0:
+            self._lock.release()
+
+    def _locked(self) -> FileLock:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / "lock")
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ValueError(
+                f"checkpoint={str(self.folder)!r} is in use by another training: give each a "
+                "folder of its own"
+            ) from error
+        except OSError as error:
+            raise ValueError(
+                f"checkpoint={str(self.folder)!r} cannot be written to: {error.strerror}"
+            ) from error
+        return lock
+
+    def stage(self) -> "Stage":
+        """The next stage of the training; most methods have one."""
+        self.stages += 1
+        return Stage(self, self.folder / f"stage{self.stages}.safetensors")
+
+    def differences(self, identity: Mapping[str, Any]) -> list[str]:
+        """What is other than in the training that was written, in words."""
+        told = []
+        for name, mine in self.identity.items():
+            theirs = identity.get(name)
+            if mine != theirs and isinstance(mine, dict) and isinstance(theirs, dict):
+                keys = [k for k in mine if mine[k] != theirs.get(k)]
+                told += [f"{k} was {theirs.get(k)!r} and is {mine[k]!r}" for k in keys]
+            elif mine != theirs:
+                told.append(f"another {name}")
+        return told
+
+
+class Stage:
+    """The states of one stage of a training: the last one, and the one before it.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Whose stage it is.
+    path : Path
+        File of the last state.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, path: Path):
+        self.checkpoint = checkpoint
+        self.path = path
+        self.previous = path.with_name(f"{path.stem}.previous{path.suffix}")
+        self.every = checkpoint.every
+        # States are written while training goes on, one after the other.
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="skdeepclust-checkpoint")
+        self._writing: Future[None] | None = None
+
+    def load(self) -> dict[str, Any] | None:
+        """The last state that is whole, the same on all ranks; None if there is none.
+
+        Raises
+        ------
+        ValueError
+            If it is of another training, or if there are states but none is whole.
+        """
+        return agree(self._load() if rank() == 0 else None)
+
+    def _load(self) -> dict[str, Any] | None:
+        damaged: Damaged | None = None
+        for path in (self.path, self.previous):
+            try:
+                found = read(path, _KIND, _VERSION)
+            except FileNotFoundError:
+                continue
+            except Damaged as error:
+                damaged = damaged or error
+                continue
+            if damaged:
+                warn_user(f"{damaged}. Training goes on from the state before it.", UserWarning)
+            self._check(found["identity"])
+            return found["state"]
+        if damaged:
+            raise ValueError(f"checkpoint: {damaged}. Delete the folder to start afresh.")
+        return None
+
+    def _check(self, identity: Mapping[str, Any]) -> None:
+        told = self.checkpoint.differences(identity)
+        if told:
+            raise ValueError(
+                f"checkpoint={str(self.checkpoint.folder)!r} holds another training: "
+                f"{', '.join(told)}. Take what was taken then, or another folder."
+            )
+
+    def save(self, state: dict[str, Any], wait: bool = False) -> None:
+        """Write a state, and keep the one before it.
+
+        Parameters
+        ----------
+        state : dict
+            As of `skdeepclust.engine.state.capture`; nobody changes it any more.
+        wait : bool, default=False
+            Come back when it is on the disk.
+
+        Raises
+        ------
+        OSError
+            If this state, or the last one, could not be written.
+        """
+        if rank():
+            return
+        self.wait()
+        self._writing = self._writer.submit(self._write, state)
+        if wait:
+            self.wait()
+
+    def wait(self) -> None:
+        """Have everything on the disk."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _write(self, state: dict[str, Any]) -> None:
+        tree = {"identity": self.checkpoint.identity, "state": state}
+        fresh = self.path.with_name(f"{self.path.name}.new")
+        try:
+            write(fresh, _KIND, _VERSION, tree)
+        except NotStorable as error:
+            raise TypeError(f"checkpoint: {error}") from error
+        # At every moment one of the two names is that of a whole state.
+        if self.path.exists():
+            os.replace(self.path, self.previous)
+        os.replace(fresh, self.path)
+        sync_folder(self.path.parent)
+
+    def close(self) -> None:
+        """Finish writing."""
+        try:
+            self.wait()
+        finally:
+            self._writer.shutdown()
+
+
+def described(value: Any) -> Any:
+    """A parameter as data to compare: code by its name, a module also by its weights.
+
+    Parameters
+    ----------
+    value : object
+        Of a parameter.
+
+    Returns
+    -------
+    object
+        Of strings, numbers, None and lists.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [described(part) for part in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, nn.Module):
+        tensors = value.state_dict().values()
+        sums = [float(t.double().sum()) for t in tensors if t.is_floating_point()]
+        return [str(value), sums]
+    kind = type(value)
+    return f"{kind.__module__}.{getattr(value, '__qualname__', kind.__qualname__)}"
