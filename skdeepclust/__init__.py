@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from skdeepclust.methods.idfd import IDFDClustering as IDFDClustering
     from skdeepclust.methods.propos import ProPosClustering as ProPosClustering
     from skdeepclust.methods.secu import SeCuClustering as SeCuClustering
+    from skdeepclust.persistence import load as load
 
 # The registry of methods: tests, benchmarks and the command line go through this table.
 METHODS = {
@@ -28,9 +29,18 @@ _EXPORTS = {
     "BackboneKMeans": "skdeepclust.methods.backbone_kmeans",
     "CollapseWarning": "skdeepclust.engine.health",
     "ImageFiles": "skdeepclust.engine.files",
+    "load": "skdeepclust.persistence",
 }
 
-__all__ = ["METHODS", "BackboneKMeans", "CollapseWarning", "ImageFiles", "__version__", *METHODS]
+__all__ = [
+    "METHODS",
+    "BackboneKMeans",
+    "CollapseWarning",
+    "ImageFiles",
+    "__version__",
+    "load",
+    *METHODS,
+]
 
 
 def _version() -> str:

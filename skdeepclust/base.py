@@ -4,7 +4,7 @@ import contextlib
 import copy
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Number, Real
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ from torch import nn
 from skdeepclust._parameters import ATTRIBUTES, SHARED
 from skdeepclust._sklearn import Interval, StrOptions
 from skdeepclust.augment import OF_VECTORS, Views, make_augmentations
-from skdeepclust.backbones import auto_backbone, make_backbone
+from skdeepclust.backbones import make_backbone
 from skdeepclust.backbones.mlp import Flatten
 from skdeepclust.clusterer import ImageClusterer
 from skdeepclust.engine.checkpoint import Checkpoint, described
@@ -34,6 +34,7 @@ from skdeepclust.engine.stream import STORAGES
 from skdeepclust.engine.warn import warn_user
 from skdeepclust.nn.norm import ghost_batch_norm, rank_batch_norm
 from skdeepclust.ops.collective import rank, world_size
+from skdeepclust.persistence import blank, rebuilt_backbone
 from skdeepclust.recipes import RECIPES, Recipe, find
 
 __all__ = ["DeepClusterer"]
@@ -238,12 +239,28 @@ class DeepClusterer(ImageClusterer):
         else:
             backbone = self._backbone(images)
             images.expect(backbone)
-        return self._run(self._objective(backbone, self._hp(images)), images)
+        return self._run(self._objective(backbone, self._hp(len(images))), images)
+
+    def _rebuild(self, structure: Mapping[str, Any]) -> Learner:
+        backbone, shape = rebuilt_backbone(self.backbone, structure), structure["shape"]
+        images = blank(shape)
+        views: Views | FrozenViews = images
+        if self.freeze_backbone:
+            features = (int(backbone.num_features),)  # type: ignore[arg-type]
+            views = FrozenViews(images, backbone, blank(features), None)
+            backbone = Flatten(features)
+        hp = self._hp(structure["n_samples"])
+        with torch.device("meta"):
+            objective = self._rebuilt(backbone, hp, structure["stage"])
+        ghost_batch_norm(objective, self.norm_batch_size)
+        return Learner(views, objective, None)
+
+    def _rebuilt(self, backbone: nn.Module, hp: SimpleNamespace, stage: int) -> Objective:
+        """The objective of a stage; a method of several stages overrides this."""
+        return self._objective(backbone, hp)
 
     def _backbone(self, images: Images) -> nn.Module:
-        name, pretrained = self.backbone, self.weights is not None
-        if isinstance(name, str) and name == "auto":
-            name = auto_backbone(images.shape, len(images), images.device, pretrained)
+        name = self._backbone_name(images.shape, len(images), images.device)
         return make_backbone(name, images.shape, self.stem, self.weights)
 
     def _run(self, objective: Objective, images: Images) -> ObjectiveNet:
@@ -285,7 +302,8 @@ class DeepClusterer(ImageClusterer):
         plain: list[nn.Module] = [nn.Identity()] * n_views
         own, source = (plain, augmentations) if images.augmented else (augmentations, plain)
         _, autocast = resolve_precision(self.precision, images.device, images=True)
-        return FrozenViews(images, source, standardised(images, own), autocast)
+        seen, features = standardised(images.source, source), standardised(images, own)
+        return FrozenViews(seen, images.backbone, features, autocast)
 
     def _augmentations(self, images: Images, n_views: int) -> list[nn.Module]:
         return make_augmentations(copy.deepcopy(self.augment), images.view_shape, n_views)
@@ -297,14 +315,14 @@ class DeepClusterer(ImageClusterer):
             own.append(ProgressBar(title) if self.verbose == 1 else EpochLines(title))
         return own + list(self.callbacks or [])
 
-    def _hp(self, images: Images) -> SimpleNamespace:
+    def _hp(self, n_samples: int) -> SimpleNamespace:
         """Scalar parameters and n_samples: what an objective may know of the estimator."""
         scalars = {
             name: value
             for name, value in self.get_params(deep=False).items()
             if value is None or isinstance(value, str | Number | np.generic)
         }
-        return SimpleNamespace(**scalars, n_samples=len(images))
+        return SimpleNamespace(**scalars, n_samples=n_samples)
 
     def _report(self) -> None:
         if not self.net_.interrupted:

@@ -1,5 +1,7 @@
 """ImageClusterer: where scikit-learn's contract meets the engine, from X to labels and back."""
 
+import os
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Self
 
@@ -16,17 +18,20 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skdeepclust._sklearn import fit_context
+from skdeepclust.backbones import auto_backbone, resolve_stem
 from skdeepclust.engine.device import resolve_device, resolve_precision
 from skdeepclust.engine.files import ImageFiles, as_lazy
 from skdeepclust.engine.images import Images, as_array, as_images
 from skdeepclust.engine.isolation import isolated
 from skdeepclust.engine.lazy import LazyImages
 from skdeepclust.engine.net import ObjectiveNet
+from skdeepclust.engine.objective import Learner
 from skdeepclust.engine.processes import local_device, same_samples, together
 from skdeepclust.engine.stream import Streamed, fits, for_training
 from skdeepclust.engine.warn import warn_user
 from skdeepclust.ops.collective import agree
 from skdeepclust.ops.silhouette import simplified_silhouette
+from skdeepclust.persistence import save
 
 __all__ = ["ImageClusterer"]
 
@@ -40,6 +45,9 @@ class ImageClusterer(
     """
 
     n_clusters: int
+    backbone: Any
+    stem: str
+    weights: Any
     image_shape: Any
     device: Any
     random_state: Any
@@ -156,10 +164,13 @@ class ImageClusterer(
             message = f"Clusters {empty} of {k} hold no sample: too few distinct embeddings"
             warn_user(message, ConvergenceWarning)
         self.cluster_centers_ = net.objective.centers.float().cpu().numpy()
-        # An interrupted epoch has a row without figures.
-        self.history_ = [_row(row) for row in net.history if "train_loss" in row]
+        self._remember_history()
         self.n_iter_ = len(self.history_)
         return labels
+
+    def _remember_history(self) -> None:
+        # An interrupted epoch has a row without figures.
+        self.history_ = [_row(row) for row in self.net_.history if "train_loss" in row]
 
     # -- inference ------------------------------------------------------------------------
 
@@ -253,6 +264,73 @@ class ImageClusterer(
         z = z[np.setdiff1d(np.arange(len(z)), _unreadable(images))]
         labels = self.net_.probabilities(z).argmax(1)
         return float(simplified_silhouette(z, self.net_.objective.centers, labels))
+
+    # -- persistence ----------------------------------------------------------------------
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        omit: Iterable[str] = (),
+        card: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write the fitted estimator to a file of data, for :func:`skdeepclust.load`.
+
+        Parameters
+        ----------
+        path : path
+            Of the file, best with the ending ``.safetensors``; what is there is replaced once
+            the new file is complete and on the disk.
+        omit : iterable of str, default=()
+            Parameters to leave out, because they are code: modules, functions, callbacks.
+            ``load`` wants them again.
+        card : dict, default=None
+            What to tell readers of the file beside method, data, parameters, sizes of the
+            clusters and versions: ``license``, ``metrics``, or anything else of strings,
+            numbers, lists and dicts; see :func:`skdeepclust.persistence.read_card`.
+
+        Raises
+        ------
+        TypeError
+            If a parameter is code and not left out.
+        OSError
+            If the file cannot be written.
+
+        Notes
+        -----
+        The file is a safetensors file, without pickle, under a digest of every byte. It holds
+        the labels and file names of the training samples, not the samples.
+        """
+        check_is_fitted(self, "labels_")
+        save(self, path, omit, card)
+
+    def _structure(self) -> dict[str, Any]:
+        """What the networks were built for, with nothing left to be found out."""
+        net = self.net_
+        shape = self.image_shape_in_ or (self.n_features_in_,)
+        n_samples = int((self.labels_ >= 0).sum())
+        name = self._backbone_name(shape, n_samples, torch.device(net.device))
+        return {
+            "shape": tuple(shape),
+            "n_samples": n_samples,
+            "backbone": name if isinstance(name, str) else None,
+            "stem": resolve_stem(self.stem, shape, self.weights is not None),
+            "stage": net.objective.stage,
+        }
+
+    def _backbone_name(self, shape: tuple[int, ...], n_samples: int, device: torch.device) -> Any:
+        """The backbone, by name where it is "auto"."""
+        if isinstance(self.backbone, str) and self.backbone == "auto":
+            return auto_backbone(shape, n_samples, device, self._wants_pretrained)
+        return self.backbone
+
+    @property
+    def _wants_pretrained(self) -> bool:
+        return self.weights is not None
+
+    def _rebuild(self, structure: Mapping[str, Any]) -> Learner:
+        """The networks as `_structure` tells, of which no tensor holds anything yet."""
+        raise NotImplementedError(f"{type(self).__name__} must implement _rebuild")
 
     # -- input ----------------------------------------------------------------------------
 

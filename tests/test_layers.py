@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).parents[1] / "skdeepclust"
 LAYERS = [
     {"methods"},
     {"base"},
-    {"clusterer", "persistence", "recipes"},
+    {"clusterer", "recipes"},
+    {"persistence"},
     {"engine"},
     {"nn", "augment", "backbones"},
     {"ops"},

@@ -19,7 +19,7 @@ from skdeepclust.backbones.pretrained import (
 )
 from skdeepclust.backbones.resnet import make_resnet
 
-__all__ = ["BACKBONES", "auto_backbone", "make_backbone"]
+__all__ = ["BACKBONES", "auto_backbone", "make_backbone", "resolve_stem"]
 
 Shape = tuple[int, ...]
 
@@ -71,6 +71,28 @@ def auto_backbone(
     return "convnet" if light or side <= 16 else "resnet18"
 
 
+def resolve_stem(stem: str, shape: Shape, pretrained: bool) -> str:
+    """Name of the stem that ``stem="auto"`` stands for.
+
+    Parameters
+    ----------
+    stem : str
+        As of `make_backbone`.
+    shape : (C, H, W) or (F,)
+        Shape of one sample.
+    pretrained : bool
+        Whether the backbone gets weights.
+
+    Returns
+    -------
+    str
+    """
+    if stem != "auto":
+        return stem
+    small = max(shape[1:], default=0) <= SMALL_SIDE and not pretrained
+    return "small" if small else "imagenet"
+
+
 def make_backbone(
     backbone: Any, shape: Shape, stem: str = "auto", weights: Any = None
 ) -> nn.Module:
@@ -119,9 +141,7 @@ def _by_name(name: str, shape: Shape, stem: str, weights: Any) -> nn.Module:
         _check(made, shape)
         return made
     _check_name(name, shape)
-    if stem == "auto":
-        small = max(shape[1:], default=0) <= SMALL_SIDE and weights is None
-        stem = "small" if small else "imagenet"
+    stem = resolve_stem(stem, shape, weights is not None)
     net = BACKBONES[name](shape, stem)
     if weights is not None:
         _load(net, name, weights)
@@ -163,7 +183,8 @@ def _check(module: Any, shape: Shape) -> None:
     training = module.training
     try:
         with torch.no_grad():
-            out = module.eval()(torch.zeros(2, *shape).to(parameter))
+            like = parameter.new_zeros(2, *shape)  # where the module is, wherever that is
+            out = module.eval()(like)
     except Exception as error:
         raise ValueError(f"backbone fails on samples of shape {shape}: {error}") from error
     module.train(training)

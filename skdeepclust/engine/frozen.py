@@ -61,10 +61,10 @@ class FrozenViews(nn.Module):
 
     Parameters
     ----------
-    images : Features
-        What was frozen.
-    augmentations : list of nn.Module
-        One per view, of the images where they are augmented.
+    images : Views
+        Of the images; augmented where the images are.
+    backbone : nn.Module
+        (B, C, H, W) -> (B, num_features).
     features : Views
         Of the features: standardised and, where the images are not, augmented.
     precision : torch.dtype or None
@@ -73,14 +73,14 @@ class FrozenViews(nn.Module):
 
     def __init__(
         self,
-        images: Features,
-        augmentations: list[nn.Module],
+        images: Views,
+        backbone: nn.Module,
         features: Views,
         precision: torch.dtype | None,
     ):
         super().__init__()
-        self.images = standardised(images.source, augmentations)
-        self.backbone = images.backbone
+        self.images = images
+        self.backbone = backbone
         self.features = features
         self.precision = precision
 

@@ -104,6 +104,8 @@ class Objective(nn.Module):
         Augmented views of each batch that `forward` receives.
     drop_last : bool
         Whether an epoch leaves out its last, smaller batch.
+    stage : int
+        Which of the method's stages it is, from 1.
     probability_temperature : float
         Temperature of the softmax that turns scores into ``predict_proba``.
     centers : Tensor of shape (n_clusters, embedding_dim)
@@ -112,6 +114,7 @@ class Objective(nn.Module):
 
     n_views: ClassVar[int] = 2
     drop_last: ClassVar[bool] = False
+    stage: ClassVar[int] = 1
     probability_temperature: float = 0.1
     centers: Tensor
 

@@ -1,6 +1,7 @@
 """k-means on the features of a network as it is: the baseline to try first."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from skdeepclust._sklearn import StrOptions
 from skdeepclust.augment import Views
-from skdeepclust.backbones import auto_backbone, make_backbone
+from skdeepclust.backbones import make_backbone
 from skdeepclust.base import COUNT
 from skdeepclust.clusterer import ImageClusterer
 from skdeepclust.engine.frozen import Features, FrozenViews, standardised
@@ -19,6 +20,7 @@ from skdeepclust.engine.images import Images
 from skdeepclust.engine.net import ObjectiveNet
 from skdeepclust.engine.objective import Learner, Objective
 from skdeepclust.ops.kmeans import kmeans
+from skdeepclust.persistence import blank, rebuilt_backbone
 
 __all__ = ["BackboneKMeans"]
 
@@ -105,22 +107,26 @@ class BackboneKMeans(ImageClusterer):
         """Features of the network, seen once."""
         if len(images.shape) == 1:
             return images
-        name, weights = self.backbone, self.weights
-        if isinstance(name, str) and name == "auto":
-            name = auto_backbone(images.shape, len(images), images.device, pretrained=True)
+        weights = self.weights
+        name = self._backbone_name(images.shape, len(images), images.device)
         if not isinstance(name, str) and weights == "DEFAULT":
             weights = None
         backbone = make_backbone(name, images.shape, self.stem, weights)
         return Features(images, backbone, augmented=False)
 
+    @property
+    def _wants_pretrained(self) -> bool:
+        return True
+
     def _train(self, images: Images) -> ObjectiveNet:
         dim = images.shape[0]
         if isinstance(images, Features):
             as_they_are = Views.for_vectors([], torch.zeros(dim), torch.ones(dim))
-            views: Any = FrozenViews(images, [], as_they_are, None)
+            seen = standardised(images.source, [])
+            views: Any = FrozenViews(seen, images.backbone, as_they_are, None)
         else:
             views = standardised(images, [])
-        objective = Centroids(SimpleNamespace(n_clusters=self.n_clusters, embedding_dim=dim))
+        objective = self._centroids(dim)
         learner = Learner(views, objective, None).to(images.dtype)
         net = ObjectiveNet(learner, device=str(images.device)).initialize()
         seed = int(torch.randint(2**62, ()))
@@ -128,6 +134,18 @@ class BackboneKMeans(ImageClusterer):
         z, how = net.embed(images), {"n_init": self.n_init, "generator": generator}
         objective.centers.copy_(kmeans(z, self.n_clusters, metric="cosine", **how)[0])  # type: ignore[arg-type]
         return net
+
+    def _centroids(self, dim: int) -> "Centroids":
+        return Centroids(SimpleNamespace(n_clusters=self.n_clusters, embedding_dim=dim))
+
+    def _rebuild(self, structure: Mapping[str, Any]) -> Learner:
+        shape = structure["shape"]
+        views: Any = blank(shape)
+        if len(shape) == 3:
+            backbone = rebuilt_backbone(self.backbone, structure)
+            shape = (int(backbone.num_features),)  # type: ignore[arg-type]
+            views = FrozenViews(views, backbone, blank(shape), None)
+        return Learner(views, self._centroids(shape[0]), None)
 
 
 class Centroids(Objective):

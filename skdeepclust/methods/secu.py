@@ -199,6 +199,10 @@ class SeCuClustering(DeepClusterer):
             hp.entropy_weight = _ENTROPY_PER_SAMPLE * hp.n_samples
         return SeCuObjective(backbone, hp)
 
+    def _rebuilt(self, backbone: nn.Module, hp: SimpleNamespace, stage: int) -> Objective:
+        trained = self._objective(backbone, hp)
+        return trained if stage == 1 else SelfLabelling(trained)
+
     def _heads(self, n_samples: int) -> list[int]:
         k = self.n_clusters
         if self.heads is None:
@@ -344,6 +348,7 @@ class SelfLabelling(Objective):
         Its encoder is taken over.
     """
 
+    stage: ClassVar[int] = 2
     labels: Tensor
 
     def __init__(self, trained: SeCuObjective):

@@ -1,0 +1,319 @@
+"""A fitted estimator as one file of data, which holds no code and runs none."""
+
+import importlib
+import os
+import platform
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sklearn
+import torch
+from torch import Tensor, nn
+
+from skdeepclust.augment.views import Views
+from skdeepclust.backbones import make_backbone
+from skdeepclust.engine.archive import read, write
+from skdeepclust.engine.device import resolve_device
+from skdeepclust.engine.net import ObjectiveNet
+from skdeepclust.engine.objective import Learner
+from skdeepclust.engine.tree import NotStorable, pack
+from skdeepclust.engine.warn import warn_user
+
+__all__ = ["blank", "load", "read_card", "rebuilt_backbone", "save"]
+
+_KIND, _VERSION = "model", 1
+_HOME = re.compile(r"skdeepclust\.methods\.[a-z_]+")
+
+
+def save(
+    estimator: Any,
+    path: str | os.PathLike[str],
+    omit: Iterable[str] = (),
+    card: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a fitted estimator; see the method ``save`` of estimators."""
+    target = Path(path)
+    if target.is_dir():
+        raise ValueError(f"path={str(target)!r} is a folder: pass the name of a file in it")
+    params, omit = estimator.get_params(deep=False), sorted(set(omit))
+    for name in omit:
+        if name not in params:
+            raise ValueError(f"omit={omit}: {type(estimator).__name__} has no parameter {name!r}")
+    net: ObjectiveNet = estimator.net_
+    structure = estimator._structure()
+    tree = {
+        "card": _card(estimator, params, omit) | dict(card or {}),
+        "module": type(estimator).__module__,
+        "class": type(estimator).__name__,
+        "parameters": _data({k: v for k, v in params.items() if k not in omit}),
+        "omitted": omit,
+        "structure": structure,
+        "attributes": _attributes(estimator),
+        "net": {
+            "batch_size": net.batch_size,
+            "collapsed": net.collapsed,
+            "interrupted": net.interrupted,
+            "history": [{k: v for k, v in row.items() if k != "batches"} for row in net.history],
+        },
+        "tensors": _for_prediction(net.module_),
+    }
+    write(target, _KIND, _VERSION, tree)
+
+
+def _data(params: dict[str, Any]) -> dict[str, Any]:
+    """Parameters as they can be written."""
+    plain: dict[str, Any] = {}
+    code: list[str] = []
+    for name, value in params.items():
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
+        elif isinstance(value, torch.device):
+            value = str(value)
+        try:
+            if isinstance(value, Tensor | np.ndarray):
+                raise NotStorable(name, value)
+            pack(value, {}, name)
+        except NotStorable:
+            code.append(name)
+        plain[name] = value
+    if code:
+        again = ", ".join(f"{name}=..." for name in code)
+        raise TypeError(
+            f"{' and '.join(code)} cannot be saved: a model file holds data and no code. Leave "
+            f"out what is code by save(path, omit={code}), and pass it to load(path, {again})"
+        )
+    return plain
+
+
+def _card(estimator: Any, params: dict[str, Any], omit: list[str]) -> dict[str, Any]:
+    """What a reader wants to know of a model, in words and figures."""
+    labels = estimator.labels_
+    last: dict[str, Any] = estimator.history_[-1] if estimator.history_ else {}
+    measured = ("loss", "size_entropy", "empty_clusters", "feature_std")
+    return {
+        "method": type(estimator).__name__,
+        "data": {
+            "shape": [len(labels), *(estimator.image_shape_in_ or (estimator.n_features_in_,))],
+            "kind": "vectors" if estimator.image_shape_in_ is None else "images",
+        },
+        "n_clusters": estimator.n_clusters,
+        "cluster_sizes": np.bincount(labels[labels >= 0], minlength=estimator.n_clusters).tolist(),
+        "parameters": {k: str(v) for k, v in params.items() if k not in omit},
+        "metrics": {name: last[name] for name in measured if name in last},
+        "versions": {
+            "python": platform.python_version(),
+            "skdeepclust": _own_version(),
+            "torch": str(torch.__version__),
+            "scikit-learn": sklearn.__version__,
+        },
+        "license": None,
+    }
+
+
+def _own_version() -> str:
+    try:
+        return version("skdeepclust")
+    except importlib.metadata.PackageNotFoundError:  # a tree that was never installed
+        return "unknown"
+
+
+_NAMES = ("image_paths_", "skipped_", "feature_names_in_")
+
+
+def _attributes(estimator: Any) -> dict[str, Any]:
+    plain = ("labels_", "cluster_centers_", "n_iter_", "n_features_in_", "image_shape_in_")
+    found = {name: getattr(estimator, name) for name in plain if hasattr(estimator, name)}
+    for name in _NAMES:
+        names = getattr(estimator, name, None)
+        # There may be a million, and names of files may be no text.
+        if names is not None:
+            text = "\0".join(names).encode("utf-8", "surrogateescape")
+            names = [len(names), np.frombuffer(text, np.uint8).copy()]
+        found[name] = names
+    return found
+
+
+def _set_attributes(estimator: Any, attributes: Mapping[str, Any]) -> None:
+    for name, value in attributes.items():
+        if name in _NAMES and value is not None:
+            count, text = value
+            joined = text.tobytes().decode("utf-8", "surrogateescape")
+            value = joined.split("\0") if count else []
+        if name == "feature_names_in_":
+            if value is None:
+                continue
+            value = np.array(value, dtype=object)
+        setattr(estimator, name, value)
+
+
+def _for_prediction(module: Learner) -> dict[str, Tensor]:
+    """The state of a learner without that of augmentations, which may be users' code."""
+    state = module.state_dict()
+    return {k: v for k, v in state.items() if ".augmentations." not in f".{k}"}
+
+
+def load(path: str | os.PathLike[str], *, method: Any = None, **params: Any) -> Any:
+    """Read an estimator that ``save`` has written.
+
+    Parameters
+    ----------
+    path : path
+        Of the file.
+    method : class, default=None
+        Of the estimator; needed for methods that are not of this package.
+    **params
+        Parameters of the estimator that the file does not hold, and others to replace, such as
+        ``device``.
+
+    Returns
+    -------
+    estimator
+        Fitted. It predicts bitwise what the saved one did, on the same kind of device.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged, of another kind or of a later release, or misses a parameter.
+
+    Notes
+    -----
+    Nothing in a file is run, and nothing but the file is read: `weights` that a parameter names
+    are in it. Its digest finds what has happened by accident; against forgery, keep the digest
+    in another place or sign the file.
+
+    Of the training, banks of all samples and the state of the optimizer are not kept: see the
+    parameter `checkpoint` for that.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from skdeepclust import CDCClustering, load
+    >>> from skdeepclust.datasets import make_image_blobs
+    >>> X, _ = make_image_blobs(60, n_classes=3, random_state=0)
+    >>> model = CDCClustering(3, max_epochs=2, random_state=0).fit(X)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model.save(os.path.join(folder, "model.safetensors"))
+    ...     again = load(os.path.join(folder, "model.safetensors"))
+    >>> bool((again.predict(X) == model.labels_).all())
+    True
+    """
+    tree = read(path, _KIND, _VERSION)
+    name = os.fspath(path)
+    missing = [p for p in tree["omitted"] if p not in params]
+    if missing:
+        wanted = ", ".join(f"{p}=..." for p in missing)
+        raise ValueError(f"{name!r} was saved without {missing}: load(path, {wanted})")
+    try:
+        made = _class(tree, method)(**tree["parameters"] | params)
+        made._validate_params()
+        _fill(made, tree)
+    except (RuntimeError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"{name!r} does not make an estimator: {reason}") from error
+    return made
+
+
+def _class(tree: Mapping[str, Any], method: Any) -> Any:
+    home, name = tree["module"], tree["class"]
+    if method is not None:
+        return method
+    if not _HOME.fullmatch(home):
+        raise ValueError(f"the method {name} is not of skdeepclust: load(path, method={name})")
+    found = getattr(importlib.import_module(home), name)
+    if not hasattr(found, "_rebuild") or found.__module__ != home:
+        raise ValueError(f"{home}.{name} is no estimator")
+    return found
+
+
+def _fill(made: Any, tree: Mapping[str, Any]) -> None:
+    learner = made._rebuild(tree["structure"])
+    with torch.no_grad():
+        learner.load_state_dict(tree["tensors"], strict=True, assign=True)
+    _leave_training(learner)
+    learner.to(memory_format=torch.channels_last)
+    kept = tree["net"]
+    net = ObjectiveNet(learner, batch_size=kept["batch_size"], device=_device(made.device))
+    net.initialize()
+    net.collapsed, net.interrupted = kept["collapsed"], kept["interrupted"]
+    net.history[:] = [row | {"batches": []} for row in kept["history"]]
+    made.net_ = net
+    _set_attributes(made, tree["attributes"])
+    made._remember_history()
+
+
+def rebuilt_backbone(backbone: Any, structure: Mapping[str, Any]) -> nn.Module:
+    """The backbone of a saved model, without weights: they come from its file.
+
+    Parameters
+    ----------
+    backbone : str, nn.Module or callable
+        As of the estimator.
+    structure : mapping
+        Of the file.
+
+    Returns
+    -------
+    nn.Module
+        One that is made by name takes no memory yet.
+    """
+    name, shape = structure["backbone"], tuple(structure["shape"])
+    chosen = backbone if name is None else name
+    on_meta = isinstance(chosen, str) and not chosen.startswith("timm:")
+    with torch.device("meta" if on_meta else "cpu"):
+        return make_backbone(chosen, shape, structure["stem"])
+
+
+def blank(shape: Sequence[int]) -> Views:
+    """Views of samples of a shape, for a state that is still to be loaded."""
+    if len(shape) == 1:
+        return Views.for_vectors([], np.zeros(shape[0]), np.ones(shape[0]))
+    channels, height, width = shape
+    mean, std = np.zeros(channels), np.ones(channels)
+    return Views.for_images([], 0.0, 1.0, mean, std, size=(height, width))
+
+
+def _leave_training(module: nn.Module) -> None:
+    """Let go of buffers that only training fills."""
+    for part in module.modules():
+        for name in part._non_persistent_buffers_set:
+            part._buffers[name] = None
+
+
+def _device(wanted: Any) -> str:
+    try:
+        return str(resolve_device(wanted))
+    except ValueError:
+        warn_user(
+            f"device={str(wanted)!r} of the saved model is not available here: it predicts on the "
+            "CPU. To train, pass device='auto' to load.",
+            UserWarning,
+        )
+        return "cpu"
+
+
+def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read what a model file says of its model.
+
+    Parameters
+    ----------
+    path : path
+        Of a file that ``save`` has written.
+
+    Returns
+    -------
+    dict
+        ``method``, ``data``, ``n_clusters``, ``cluster_sizes``, ``parameters``, ``metrics``,
+        ``versions``, ``license``, and what was handed to ``save`` as `card`.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As of `load`.
+    """
+    return read(path, _KIND, _VERSION)["card"]
