@@ -77,8 +77,6 @@ SHARED = {
     "checkpoint_every": 1, "on_error": "raise", "deterministic": False, "random_state": None,
     "verbose": 0, "storage": "auto",
 }  # fmt: skip
-# Not there yet; take a name out when its parameter works.
-LATER = {"checkpoint", "checkpoint_every"}
 OWN = {
     "IDFDClustering": {
         "temperature": 1.0, "decorrelation": "softmax", "decorrelation_temperature": 2.0,
@@ -105,8 +103,7 @@ OWN = {
 @each_method
 def test_signature(method):
     parameters = inspect.signature(method).parameters
-    now = {name: value for name, value in SHARED.items() if name not in LATER}
-    expected = now | OWN[method.__name__]
+    expected = SHARED | OWN[method.__name__]
     assert list(parameters) == list(expected)
     for name, default in expected.items():
         if default is not ...:
@@ -727,7 +724,8 @@ BAD_PARAMETERS = [
     ("batch_size", 1), ("norm_batch_size", 1), ("optimizer", "adam"), ("lr", 0), ("lr", -1.0),
     ("lr", "high"), ("momentum", 1.0), ("weight_decay", -0.1), ("schedule", "linear"),
     ("warmup_epochs", -1), ("device", "cuda:99"), ("device", "tpu9"), ("device", 0.5),
-    ("precision", "float8"), ("callbacks", "stop"), ("compile", 2), ("deterministic", "yes"),
+    ("precision", "float8"), ("callbacks", "stop"), ("checkpoint", 3),
+    ("checkpoint_every", 0), ("compile", 2), ("deterministic", "yes"),
     ("random_state", "seed"), ("random_state", -1), ("verbose", 3), ("temperature", 0),
 ]  # fmt: skip
 

@@ -1,0 +1,331 @@
+"""Faults, in full counts: what is killed, damaged, poisoned or repeated, and what comes of it.
+
+    python asv_bench/faults.py --out asv_bench/results/faults.json     # minutes; some of an hour
+    python asv_bench/faults.py --only flips --scale 0.01
+    python asv_bench/faults.py --table                                 # into docs/reliability.md
+
+Each part prints what it did and what it found; ``passed`` is how many did as they should. CI runs
+samples of the same as tests. Reads the digits of scikit-learn, needs no network.
+"""
+
+import argparse
+import gc
+import json
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent)]
+DOCS = HERE.parent / "docs" / "reliability.md"
+RESULTS = HERE / "results" / "faults.json"
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from skorch.callbacks import Callback  # noqa: E402
+
+import skdeepclust  # noqa: E402
+from skdeepclust.datasets import load_digits_images  # noqa: E402
+
+SHORT = {"max_epochs": 4, "warmup_epochs": 1, "random_state": 0}
+OWN = {"ProPosClustering": {"scattering_warmup": 1}, "SeCuClustering": {"self_label_epochs": 2}}
+
+
+def images(n=300):
+    return load_digits_images(return_X_y=True)[0][:n]
+
+
+def make(name, **params):
+    return getattr(skdeepclust, name)(10, **SHORT | OWN.get(name, {}) | params)
+
+
+def same(first, second):
+    """Whether labels, centres and weights are equal bit for bit."""
+    states = first.net_.module_.state_dict(), second.net_.module_.state_dict()
+    return (
+        np.array_equal(first.labels_, second.labels_)
+        and np.array_equal(first.cluster_centers_, second.cluster_centers_)
+        and all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    )
+
+
+def broken_off(number, scale):
+    """Start a training in a process of its own, send a signal at a random moment, go on."""
+    rng, outcome = np.random.default_rng(0), {}
+    X = images()
+    for name in skdeepclust.METHODS:
+        unbroken, passed, slowest = make(name).fit(X), 0, 0.0
+        for _ in range(round(20 * scale)):
+            with tempfile.TemporaryDirectory() as folder:
+                command = [sys.executable, __file__, "--victim", name, folder]
+                victim = subprocess.Popen(
+                    command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                )
+                seconds = float(victim.stdout.readline())  # it tells how long a training takes
+                time.sleep(rng.uniform(0, seconds))
+                sent = time.perf_counter()
+                victim.send_signal(number)
+                victim.wait()
+                slowest = max(slowest, time.perf_counter() - sent)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    passed += same(make(name, checkpoint=folder).fit(X), unbroken)
+        outcome[name] = {"passed": passed, "of": round(20 * scale), "slowest_exit_s": slowest}
+    passed, of = (sum(row[key] for row in outcome.values()) for key in ("passed", "of"))
+    return {"passed": passed, "of": of, "by_method": outcome}
+
+
+def victim(name, folder):
+    torch.set_num_threads(torch.get_num_threads())
+    X = images()
+    started = time.perf_counter()
+    make(name).fit(X)
+    print(time.perf_counter() - started, flush=True)
+    make(name, checkpoint=folder).fit(X)
+
+
+def kills(scale):
+    return broken_off(signal.SIGKILL, scale)
+
+
+def terminations(scale):
+    return broken_off(signal.SIGTERM, scale)
+
+
+def refused(path, content):
+    path.write_bytes(content)
+    try:
+        skdeepclust.load(path)
+    except ValueError as error:
+        return str(path) in str(error)
+    return False
+
+
+def flips(scale):
+    """Single bits all over a saved model, and every kind of cut and appendix."""
+    rng, n = np.random.default_rng(0), round(10_000 * scale)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.safetensors")
+        make("IDFDClustering", backbone="mlp", embedding_dim=8).fit(images()).save(path)
+        whole, passed = path.read_bytes(), 0
+        header = 8 + int.from_bytes(whole[:8], "little")
+        # Half of them in the header, which is the smaller part.
+        bits = [*rng.integers(0, 8 * header, n // 2), *rng.integers(0, 8 * len(whole), n - n // 2)]
+        for bit in bits:
+            damaged = bytearray(whole)
+            damaged[bit // 8] ^= 1 << int(bit % 8)
+            passed += refused(path, damaged)
+        return {"passed": passed, "of": n, "bytes": len(whole)}
+
+
+def truncations(scale):
+    rng, n = np.random.default_rng(1), round(1_000 * scale)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.safetensors")
+        make("CDCClustering", backbone="mlp", embedding_dim=8).fit(images()).save(path)
+        whole = path.read_bytes()
+        cuts = [whole[: rng.integers(0, len(whole))] for _ in range(n - n // 10)]
+        more = [whole + rng.bytes(int(rng.integers(1, 100))) for _ in range(n // 10)]
+        return {"passed": sum(refused(path, content) for content in cuts + more), "of": n}
+
+
+def poisoned(scale):
+    """A NaN in a batch, a gradient or a weight at a random step."""
+    rng, n, passed = np.random.default_rng(0), round(100 * scale), 0
+    X, outcome = images(), {"recovered": 0, "error": 0, "missed": 0}
+    for i in range(n):
+        name = list(skdeepclust.METHODS)[i % 4]
+        what, step = ("batch", "gradient", "weight")[i // 4 % 3], int(rng.integers(1, 16))
+        poison = Poison(what, step)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            try:
+                found = make(name, callbacks=[poison]).fit(X)
+                healthy = np.isfinite(found.transform(X)).all()
+                noticed = any("diverged" in str(w.message) for w in told)
+                kind = "recovered" if healthy and (noticed or not poison.done) else "missed"
+            except ValueError as error:
+                kind = "error" if "diverged" in str(error) else "missed"
+        outcome[kind] += 1
+        passed += kind != "missed"
+    return {"passed": passed, "of": n, **outcome}
+
+
+class Poison(Callback):
+    def __init__(self, what, step):
+        self.what, self.step, self.done = what, step, False
+
+    def _now(self, net, kind):
+        now = kind == self.what and not self.done and net.run.step == self.step
+        return now
+
+    def on_batch_begin(self, net, batch=None, **kwargs):
+        if self._now(net, "batch"):
+            batch["x"] = batch["x"].float().fill_(torch.nan)
+            self.done = True
+
+    def on_grad_computed(self, net, named_parameters, **kwargs):
+        if self._now(net, "gradient"):
+            for _, parameter in named_parameters:
+                if parameter.grad is not None:
+                    parameter.grad.fill_(torch.nan)
+                    self.done = True
+
+    def on_batch_end(self, net, **kwargs):
+        if self._now(net, "weight"):
+            next(net.objective.parameters()).data[0] = torch.nan
+            self.done = True
+
+
+def leaks(scale):
+    """Memory, threads, open files and global state over many fits in one process."""
+    import threading
+
+    X, n = images(60), round(1_000 * scale)
+    params = {"backbone": "mlp", "embedding_dim": 4, "max_epochs": 1, "warmup_epochs": 0}
+    before = torch.get_rng_state(), torch.get_num_threads(), torch.get_default_dtype()
+    files = Path("/proc/self/fd")
+    start = 0
+    for i in range(n):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            make(list(skdeepclust.METHODS)[i % 4], **params).fit(X)
+        if i == 9:
+            gc.collect()
+            start, opened, threads = rss(), len(list(files.iterdir())), threading.active_count()
+    gc.collect()
+    grown = (rss() - start) / 2**20
+    after = torch.get_rng_state(), torch.get_num_threads(), torch.get_default_dtype()
+    clean = torch.equal(before[0], after[0]) and before[1:] == after[1:]
+    kept = len(list(files.iterdir())) == opened and threading.active_count() == threads
+    return {"passed": int(grown <= 5 and clean and kept), "of": 1, "fits": n, "grown_mib": grown}
+
+
+def rss():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def cost(scale):
+    """What a checkpoint after every epoch takes of an epoch of ResNet-18."""
+    X = np.random.default_rng(0).integers(0, 256, (2_000, 3, 32, 32), dtype=np.uint8)
+    params = {"backbone": "resnet18", "max_epochs": 1, "random_state": 0, "device": "cpu"}
+    model = skdeepclust.ProPosClustering(10, **params).fit(X)  # the largest state: two networks
+    per_image = 1 / model.history_[-1]["images_per_second"]
+    from skdeepclust.engine.archive import write
+
+    state = {"a": dict(model.net_.module_.state_dict()), "b": model.net_.optimizer_.state_dict()}
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = []
+        for _ in range(5):
+            started = time.perf_counter()
+            write(Path(folder, "state"), "checkpoint", 1, state)
+            seconds.append(time.perf_counter() - started)
+            size = Path(folder, "state").stat().st_size
+    epoch = 50_000 * per_image
+    share = float(np.median(seconds)) / epoch
+    return {
+        "passed": int(share <= 0.02), "of": 1, "write_s": float(np.median(seconds)),
+        "mib": size / 2**20, "epoch_of_50000_s": epoch, "share": share,
+    }  # fmt: skip
+
+
+PARTS = {
+    "kills": (kills, "SIGKILL at a random moment, then `fit` again: bitwise as unbroken"),
+    "terminations": (terminations, "SIGTERM at a random moment, then `fit` again: bitwise"),
+    "flips": (flips, "one flipped bit of a saved model: refused"),
+    "truncations": (truncations, "a saved model cut off or with bytes appended: refused"),
+    "poisoned": (poisoned, "NaN in a batch, gradient or weight: set right, or an error"),
+    "leaks": (leaks, "many fits in one process: at most 5 MiB, nothing left open or changed"),
+    "cost": (cost, "a checkpoint after every epoch: at most 2 % of an epoch of ResNet-18"),
+}
+
+
+def table(found):
+    lines = ["| fault | tried | as it should be |", "|---|---|---|"]
+    for name, (_, words) in PARTS.items():
+        row = found["parts"].get(name)
+        tried = "not yet measured" if row is None else f"{row['of']:,}"
+        passed = "" if row is None else f"{row['passed']:,}{_more(row)}"
+        lines.append(f"| {words} | {tried} | {passed} |")
+    about = (
+        f"{found['processor']}, {found['threads']} threads, Python {found['python']}, torch "
+        f"{found['torch']}; commit {found['commit'][:7]}."
+    )
+    return "\n".join([*lines, "", about])
+
+
+def _more(row):
+    if "by_method" in row:
+        return f"; the slowest end took {max(m['slowest_exit_s'] for m in row['by_method'].values()):.1f} s"  # noqa: E501
+    if "grown_mib" in row:
+        return f" ({row['fits']:,} fits, {row['grown_mib']:+.1f} MiB after the tenth)"
+    if "recovered" in row:
+        return f" ({row['recovered']} set right, {row['error']} errors)"
+    if "share" in row:
+        return (
+            f" ({row['write_s']:.2f} s for {row['mib']:.0f} MiB, {row['share']:.2%} of an epoch of "
+            "50,000 images)"
+        )
+    return ""
+
+
+def put_table(check):
+    start, end = "<!-- faults -->\n", "\n<!-- /faults -->"
+    text = DOCS.read_text()
+    made = re.sub(
+        f"(?s){start}.*?{end}",
+        lambda _: start + table(json.loads(RESULTS.read_text())) + end,
+        text,
+    )
+    if check and made != text:
+        raise SystemExit(f"{DOCS} is not what {RESULTS} gives: run {__file__} --table")
+    DOCS.write_text(made)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the full counts")
+    parser.add_argument("--out", type=Path, help="JSON; parts that it has from before stay")
+    parser.add_argument("--commit", default="unknown")
+    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--victim", nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.victim:
+        return victim(*args.victim)
+    if args.table or args.check:
+        return put_table(args.check)
+    found = {"parts": {}}
+    if args.out and args.out.exists():
+        found = json.loads(args.out.read_text())
+    found |= {
+        "commit": args.commit, "python": platform.python_version(), "torch": torch.__version__,
+        "processor": processor(), "threads": torch.get_num_threads(),
+    }  # fmt: skip
+    for name in args.only:
+        started = time.perf_counter()
+        row = PARTS[name][0](args.scale)
+        found["parts"][name] = row | {"seconds": round(time.perf_counter() - started, 1)}
+        print(name, json.dumps(found["parts"][name]), flush=True)
+        if args.out:
+            args.out.write_text(json.dumps(found, indent=1) + "\n")
+    return None
+
+
+def processor():
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":")[1].strip()
+    return platform.processor()
+
+
+if __name__ == "__main__":
+    main()

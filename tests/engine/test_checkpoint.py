@@ -1,0 +1,337 @@
+"""A training that is broken off goes on as if nothing had happened."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import Callback, EarlyStopping
+
+import skdeepclust
+from skdeepclust import IDFDClustering, ProPosClustering
+
+METHODS = [getattr(skdeepclust, name) for name in skdeepclust.METHODS]
+each_method = pytest.mark.parametrize("method", METHODS)
+SHORT = {
+    "IDFDClustering": {},
+    "ProPosClustering": {"scattering_warmup": 1},
+    "SeCuClustering": {"self_label_epochs": 2},
+    "CDCClustering": {},
+}
+FILES = ["lock", "stage1.previous.safetensors", "stage1.safetensors"]
+
+pytestmark = pytest.mark.filterwarnings("ignore:Clusters .* hold no sample")
+
+
+@pytest.fixture(scope="module")
+def X(digits):
+    return digits[0][:200]
+
+
+def make(method, folder=None, **params):
+    light = {"max_epochs": 4, "warmup_epochs": 1, "random_state": 0, **SHORT[method.__name__]}
+    return method(5, checkpoint=folder, **light | params)
+
+
+@pytest.fixture(scope="module")
+def unbroken(X):
+    return {method: make(method).fit(X) for method in METHODS}
+
+
+class Crash(Exception):
+    """The end of a process, for tests."""
+
+
+class At(Callback):
+    """Do something after so many steps."""
+
+    def __init__(self, step, act):
+        self.step, self.act, self.seen = step, act, 0
+
+    def on_batch_end(self, net, **kwargs):
+        self.seen += 1
+        if self.seen == self.step:
+            self.act()
+
+
+def crash():
+    raise Crash
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def terminate():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def break_off(estimator, X, step, act):
+    estimator.set_params(callbacks=[At(step, act)])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return estimator.fit(X)
+    except (Crash, SystemExit):
+        return None
+
+
+def assert_same(first, second):
+    np.testing.assert_array_equal(first.labels_, second.labels_)
+    np.testing.assert_array_equal(first.cluster_centers_, second.cluster_centers_)
+    states = [e.net_.module_.state_dict() for e in (first, second)]
+    assert states[0].keys() == states[1].keys()
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name
+    timeless = [
+        [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in h]
+        for h in (first.history_, second.history_)
+    ]
+    np.testing.assert_equal(*timeless)
+
+
+@each_method
+@pytest.mark.parametrize("act", [crash, interrupt, terminate])
+@pytest.mark.parametrize("step", [1, 5, 6, 11, 17])
+def test_a_broken_training_ends_bitwise_like_an_unbroken_one(
+    method, act, step, X, unbroken, tmp_path
+):
+    break_off(make(method, tmp_path), X, step, act)
+    assert_same(make(method, tmp_path).fit(X), unbroken[method])
+
+
+@each_method
+def test_broken_again_and_again(method, X, unbroken, tmp_path):
+    for step in (2, 3, 4, 2):
+        break_off(make(method, tmp_path), X, step, terminate)
+    assert_same(make(method, tmp_path).fit(X), unbroken[method])
+
+
+@each_method
+def test_what_has_ended_is_not_trained_again(method, X, unbroken, tmp_path):
+    make(method, tmp_path).fit(X)
+    steps = At(10**9, crash)
+    assert_same(make(method, tmp_path, callbacks=[steps]).fit(X), unbroken[method])
+    assert steps.seen == 0
+
+
+def test_killed_without_a_word(X, unbroken, tmp_path):
+    script = (
+        "import os, signal, sys; import numpy as np; from skdeepclust import IDFDClustering\n"
+        "from skorch.callbacks import Callback\n"
+        "class Kill(Callback):\n"
+        "    def on_batch_end(self, net, **kwargs):\n"
+        "        if net.run.step == 9: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "X = np.load(sys.argv[1]); how = dict(max_epochs=4, warmup_epochs=1, random_state=0)\n"
+        "IDFDClustering(5, checkpoint=sys.argv[2], callbacks=[Kill()], **how).fit(X)\n"
+    )
+    np.save(tmp_path / "X.npy", X)
+    command = [sys.executable, "-c", script, tmp_path / "X.npy", tmp_path / "state"]
+    assert subprocess.run(command).returncode == -signal.SIGKILL
+    found = make(IDFDClustering, tmp_path / "state").fit(X)
+    assert_same(found, unbroken[IDFDClustering])
+
+
+def test_sigterm_ends_the_process_by_its_number(X, tmp_path):
+    with pytest.raises(SystemExit) as ended:
+        make(IDFDClustering, tmp_path, callbacks=[At(6, terminate)]).fit(X)
+    assert ended.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_the_users_own_handler_is_asked_first(X, tmp_path):
+    heard = []
+    was = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        with pytest.raises(SystemExit):
+            make(IDFDClustering, tmp_path, callbacks=[At(6, terminate)]).fit(X)
+        assert heard == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, was)
+
+
+def test_ctrl_c_leaves_a_fitted_estimator_that_says_how_to_go_on(X, tmp_path):
+    estimator = make(IDFDClustering, tmp_path, callbacks=[At(6, interrupt)])
+    with pytest.warns(UserWarning, match="fit again to go on"):
+        estimator.fit(X)
+    np.testing.assert_array_equal(estimator.predict(X), estimator.labels_)
+
+
+def test_a_stop_that_was_early_stays_one(X, tmp_path):
+    def stopping():
+        return [EarlyStopping("train_loss", patience=1, threshold=0.9)]
+
+    first = make(IDFDClustering, tmp_path, callbacks=stopping()).fit(X)
+    again = make(IDFDClustering, tmp_path, callbacks=stopping()).fit(X)
+    assert first.n_iter_ < 4
+    assert_same(first, again)
+
+
+def test_a_callback_goes_on_where_it_was(X, tmp_path):
+    """Without its count of misses it would stop an epoch late."""
+
+    def stopping():
+        return EarlyStopping("train_loss", patience=2, threshold=0.9)
+
+    whole = make(IDFDClustering, max_epochs=9, callbacks=[stopping()]).fit(X)
+    estimator = make(IDFDClustering, tmp_path, max_epochs=9)
+    with pytest.raises(Crash):
+        estimator.set_params(callbacks=[stopping(), At(10, crash)]).fit(X)
+    assert_same(whole, estimator.set_params(callbacks=[stopping()]).fit(X))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lr": 0.5}, r"lr was 0\.003 and is 0\.5"),
+        ({"max_epochs": 9}, "max_epochs was 4 and is 9"),
+        ({"backbone": "mlp"}, "backbone was 'auto'"),
+        ({"augment": torch.abs}, "augment was 'auto'"),
+    ],
+)
+def test_another_training_is_refused_by_its_parameter(change, message, X, tmp_path):
+    make(IDFDClustering, tmp_path).fit(X)
+    with pytest.raises(ValueError, match=message):
+        make(IDFDClustering, tmp_path, **change).fit(X)
+
+
+def test_other_samples_and_methods_are_refused(X, tmp_path):
+    make(IDFDClustering, tmp_path).fit(X)
+    for other in (X[::-1], X[:100], X.astype(float)):
+        with pytest.raises(ValueError, match=r"checkpoint=.*another X"):
+            make(IDFDClustering, tmp_path).fit(other)
+    with pytest.raises(ValueError, match="another method"):
+        make(ProPosClustering, tmp_path).fit(X)
+
+
+def test_what_does_not_matter_may_differ(X, unbroken, tmp_path):
+    break_off(make(IDFDClustering, tmp_path), X, 6, crash)
+    free = {"verbose": 0, "storage": "host", "checkpoint_every": 3, "on_error": "skip"}
+    channels_last = X.reshape(-1, 8, 8, 1)
+    found = make(IDFDClustering, tmp_path, image_shape=None, **free).fit(channels_last)
+    assert_same(found, unbroken[IDFDClustering])
+
+
+def test_only_every_so_often(X, unbroken, tmp_path):
+    break_off(make(IDFDClustering, tmp_path, checkpoint_every=2), X, 5, crash)
+    assert os.listdir(tmp_path) == ["lock"]
+    found = make(IDFDClustering, tmp_path, checkpoint_every=2).fit(X)
+    assert sorted(os.listdir(tmp_path)) == FILES
+    assert_same(found, unbroken[IDFDClustering])
+
+
+def test_a_damaged_state_gives_way_to_the_one_before_it(X, unbroken, tmp_path):
+    break_off(make(IDFDClustering, tmp_path), X, 15, crash)
+    path = tmp_path / "stage1.safetensors"
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.warns(UserWarning, match="goes on from the state before it"):
+        found = make(IDFDClustering, tmp_path).fit(X)
+    assert_same(found, unbroken[IDFDClustering])
+
+
+def test_only_damaged_states_are_an_error(X, tmp_path):
+    make(IDFDClustering, tmp_path).fit(X)
+    for path in tmp_path.glob("*.safetensors"):
+        path.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"checkpoint: .*Delete the folder"):
+        make(IDFDClustering, tmp_path).fit(X)
+
+
+def test_two_trainings_in_one_folder(X, tmp_path):
+    refused = []
+
+    def second():
+        try:
+            make(IDFDClustering, tmp_path).fit(X)
+        except ValueError as error:
+            refused.append(str(error))
+
+    def start_second():
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join()
+
+    make(IDFDClustering, tmp_path, callbacks=[At(3, start_second)]).fit(X)
+    assert len(refused) == 1 and "in use by another training" in refused[0]
+
+
+def test_left_over_files_are_removed(X, tmp_path):
+    left = tmp_path / ".stage1.safetensors-0123abcd.tmp"
+    left.write_bytes(b"half a state")
+    make(IDFDClustering, tmp_path).fit(X)
+    assert sorted(os.listdir(tmp_path)) == FILES
+
+
+def test_a_folder_that_is_none(X, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="checkpoint"):
+        make(IDFDClustering, tmp_path / "file").fit(X)
+
+
+def test_a_full_disk_is_told(X, tmp_path, monkeypatch):
+    from skdeepclust.engine import checkpoint
+
+    def full(path, *args):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(checkpoint, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        make(IDFDClustering, tmp_path).fit(X)
+
+
+# -- training that diverges -----------------------------------------------------------------------
+
+
+def poison(what, times=1):
+    """Put a NaN into a batch, a gradient or a weight, in the middle of the second epoch."""
+
+    class Poison(Callback):
+        def __init__(self):
+            self.left = times
+
+        def _now(self, net):
+            now = self.left and net.run.epoch == 1 and net.run.step % net.run.n_steps == 1
+            self.left -= bool(now)
+            return now
+
+        def on_batch_begin(self, net, batch=None, **kwargs):
+            if what == "batch" and self._now(net):
+                batch["x"] = batch["x"].float().fill_(torch.nan)
+
+        def on_grad_computed(self, net, named_parameters, **kwargs):
+            if what == "gradient" and self._now(net):
+                for _, p in named_parameters:
+                    if p.grad is not None:
+                        p.grad.fill_(torch.inf)
+
+        def on_batch_end(self, net, **kwargs):
+            if what == "weight" and self._now(net):
+                next(net.objective.parameters()).data[0] = torch.nan
+
+    return Poison()
+
+
+@each_method
+@pytest.mark.parametrize("what", ["batch", "gradient", "weight"])
+def test_a_training_that_diverges_is_set_right_once(method, what, X):
+    estimator = make(method, callbacks=[poison(what)])
+    with pytest.warns(UserWarning, match=r"diverged in epoch 2.*a tenth of the learning rate"):
+        estimator.fit(X)
+    assert len(estimator.history_) == estimator.n_iter_
+    assert np.isfinite(estimator.transform(X)).all()
+    lrs = [row["lr"] for row in make(method).fit(X).history_]
+    np.testing.assert_allclose(estimator.history_[1]["lr"], lrs[1] / 10)
+
+
+@each_method
+def test_a_training_that_diverges_twice_is_an_error(method, X):
+    with (
+        pytest.warns(UserWarning, match="a tenth"),
+        pytest.raises(ValueError, match=r"diverged in epoch 2.*lower lr"),
+    ):
+        make(method, callbacks=[poison("weight", times=2)]).fit(X)

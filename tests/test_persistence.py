@@ -1,0 +1,308 @@
+"""A saved model is data: all of it comes back, and none of it is code."""
+
+import json
+import pickle
+import re
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import skdeepclust
+from skdeepclust import BackboneKMeans, IDFDClustering, SeCuClustering, load
+from skdeepclust.engine.archive import read, write
+from skdeepclust.persistence import read_card
+
+METHODS = [getattr(skdeepclust, name) for name in skdeepclust.METHODS]
+OUTPUTS = ["predict", "transform", "predict_proba"]
+QUICK = {"max_epochs": 2, "warmup_epochs": 1, "random_state": 0}
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Clusters .* hold no sample"),
+    pytest.mark.filterwarnings("ignore:The frozen backbone has random weights"),
+]
+
+
+@pytest.fixture(scope="module")
+def X(digits):
+    return digits[0][:120]
+
+
+@pytest.fixture(scope="module", params=METHODS, ids=lambda method: method.__name__)
+def fitted(request, X):
+    return request.param(5, **QUICK).fit(X)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+def assert_loads(estimator, X, path, **params):
+    estimator.save(path, omit=params)
+    found = load(path, **params)
+    for name in OUTPUTS:
+        np.testing.assert_array_equal(getattr(found, name)(X), getattr(estimator, name)(X))
+    assert found.score(X) == estimator.score(X)
+    np.testing.assert_array_equal(found.labels_, estimator.labels_)
+    np.testing.assert_array_equal(found.cluster_centers_, estimator.cluster_centers_)
+    np.testing.assert_equal(found.history_, estimator.history_)
+    for name in ("n_iter_", "n_features_in_", "image_shape_in_", "image_paths_", "skipped_"):
+        assert getattr(found, name) == getattr(estimator, name), name
+    np.testing.assert_equal(found.get_params(), estimator.get_params() | params)
+    return found
+
+
+def test_round_trip(fitted, X, path):
+    found = assert_loads(fitted, X, path)
+    again = assert_loads(found, X, path)
+    np.testing.assert_array_equal(again.fit(X).labels_, fitted.labels_)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"norm_batch_size": 16},
+        {"precision": "float64"},
+        {"freeze_backbone": True, "backbone": "convnet"},
+        {"freeze_backbone": True, "backbone": "convnet", "augment": "features"},
+        {"backbone": "resnet18", "embedding_dim": 7, "max_epochs": 1},
+        {"hidden_dim": 12},
+    ],
+    ids=str,
+)
+def test_round_trip_with(method, params, X, path):
+    X = X[:40] if params.get("backbone") == "resnet18" else X
+    assert_loads(method(5, **QUICK | params).fit(X), X, path)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_round_trip_of_vectors_in_a_frame(method, X, path):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    frame = pandas.DataFrame(X.reshape(120, -1)[:, :9]).add_prefix("pixel")
+    found = assert_loads(method(3, **QUICK).fit(frame), frame, path)
+    assert list(found.feature_names_in_) == list(frame.columns)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"self_label_epochs": 1},
+        {"centers": "mean"},
+        {"constraint": "entropy"},
+        {"heads": (5, 10)},
+        {"evaluation": "head"},
+    ],
+    ids=str,
+)
+def test_round_trip_of_secu(params, X, path):
+    assert_loads(SeCuClustering(5, **QUICK | params).fit(X), X, path)
+
+
+@pytest.mark.parametrize("backbone", ["convnet", "resnet18", "identity"])
+def test_round_trip_of_the_baseline(backbone, X, path):
+    model = BackboneKMeans(5, backbone=backbone, weights=None, random_state=0)
+    assert_loads(model.fit(X), X, path)
+    assert_loads(model.fit(X.reshape(120, -1)), X.reshape(120, -1), path)
+
+
+def test_round_trip_of_files(tmp_path, X, path):
+    from PIL import Image
+
+    for i, pixels in enumerate(X[:20]):
+        Image.fromarray(pixels).save(tmp_path / f"ü {i:02d}.png")
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    model = IDFDClustering(3, on_error="skip", **QUICK).fit(tmp_path)
+    found = assert_loads(model, X[:20], path)
+    assert len(found.image_paths_) == 21 and found.skipped_ == [str(tmp_path / "broken.png")]
+
+
+# -- code ---------------------------------------------------------------------------------------
+
+
+class Backbone(nn.Module):
+    num_features = 64
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 64)
+
+    def forward(self, x):
+        return self.layer(x.flatten(1))
+
+
+def halved(x):
+    return x / 2
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_code_is_left_out_and_handed_in_again(method, X, path):
+    code = {"backbone": Backbone(), "augment": halved}
+    model = method(5, **QUICK | code).fit(X)
+    with pytest.raises(TypeError, match=r"augment and backbone .*omit=\['augment', 'backbone'\]"):
+        model.save(path)
+    assert not path.exists()
+    assert_loads(model, X, path, **code)
+    with pytest.raises(ValueError, match=r"load\(path, backbone=\.\.\.\)"):
+        load(path, augment=halved)
+    with pytest.raises(ValueError, match=r"num_features|backbone"):
+        load(path, augment=halved, backbone=nn.Flatten())
+
+
+def test_code_that_can_be_saved_is_none(X, path):
+    model = IDFDClustering(5, callbacks=[object()], **QUICK)
+    model.set_params(callbacks=None).fit(X)
+    model.random_state = np.random.RandomState(0)
+    with pytest.raises(TypeError, match="random_state"):
+        model.save(path)
+    with pytest.raises(ValueError, match="no parameter 'colour'"):
+        model.save(path, omit=["colour"])
+
+
+def test_methods_of_others(X, path):
+    class Own(IDFDClustering):
+        pass
+
+    Own(5, **QUICK).fit(X).save(path)
+    with pytest.raises(ValueError, match=r"load\(path, method=Own\)"):
+        load(path)
+    assert isinstance(load(path, method=Own), Own)
+
+
+# -- the file -----------------------------------------------------------------------------------
+
+
+def test_a_reader_needs_no_package(fitted, path):
+    """The card stands in the header, which is JSON."""
+    fitted.save(path, card={"license": "CC0-1.0", "metrics": {"acc": 0.9}})
+    content = path.read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    card = json.loads(header["__metadata__"]["skdeepclust"])["content"]["card"]
+    assert card == read_card(path)
+    assert card["license"] == "CC0-1.0" and card["metrics"] == {"acc": 0.9}
+    assert card["method"] == type(fitted).__name__ and card["data"]["shape"] == [120, 1, 8, 8]
+    assert sum(card["cluster_sizes"]) == 120 and "torch" in card["versions"]
+
+
+def test_a_file_holds_no_samples(path):
+    X = np.random.default_rng(0).integers(0, 256, (2000, 1, 8, 8)).astype(np.uint8)
+    IDFDClustering(3, max_epochs=1, backbone="mlp", random_state=0).fit(X).save(path)
+    tensors = read(path, "model", 1)["tensors"]
+    assert not [name for name, value in tensors.items() if len(value.shape) and len(value) == 2000]
+    assert X[:10].tobytes() not in path.read_bytes()
+
+
+def test_some_flipped_bits(fitted, path):
+    fitted.save(path)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for bit in rng.integers(0, 8 * len(whole), 20):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << int(bit % 8)
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=re.escape(str(path))):
+            load(path)
+
+
+class Gadget:
+    def __reduce__(self):
+        return (print, ("code was run",))
+
+
+def changed(path, change):
+    """A file with a right digest and wrong contents, as only somebody with intent makes one."""
+    tree = read(path, "model", 1)
+    change(tree)
+    write(path, "model", 1, tree)
+
+
+HOSTILE = {
+    "n_clusters": lambda t: t["parameters"].update(n_clusters=10**15),
+    "embedding_dim": lambda t: t["parameters"].update(embedding_dim=10**9),
+    "shape": lambda t: t["structure"].update(shape=(1, 10**6, 10**6)),
+    "resnet50": lambda t: t["structure"].update(backbone="resnet50"),
+    "no parameter": lambda t: t["parameters"].update(colour=1),
+    "NaN": lambda t: t["parameters"].update(lr=float("nan")),
+    "no tensor": lambda t: t["tensors"].popitem(),
+    "another tensor": lambda t: t["tensors"].update(other=torch.zeros(3)),
+    "another shape": lambda t: t["tensors"].update({"views.low": torch.zeros(9)}),
+    "another module": lambda t: t.update(module="os", **{"class": "system"}),
+    "a module of ours": lambda t: t.update(module="skdeepclust.methods.idfd", **{"class": "nn"}),
+    "a private one": lambda t: t.update(module="skdeepclust.methods", **{"class": "__doc__"}),
+    "no class": lambda t: t.pop("class"),
+    "weights of a path": lambda t: t["structure"].update(backbone=["/etc/passwd"]),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_contents_are_refused_in_no_time_and_memory(name, X, path):
+    IDFDClustering(5, **QUICK).fit(X).save(path)
+    changed(path, HOSTILE[name])
+    started = time.process_time()
+    with pytest.raises(ValueError):
+        load(path)
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pickle.dumps(Gadget()),
+        (2**63).to_bytes(8, "little") + b"{}",
+        (10**5).to_bytes(8, "little") + b"[" * 10**5,
+        b"PK\x03\x04" + bytes(1000),
+        b"",
+        b"\0" * 64,
+    ],
+    ids=["pickle", "header of 2^63", "JSON of depth 10^5", "zip", "empty", "zeros"],
+)
+def test_other_files_are_refused(content, path, capsys):
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="no file of skdeepclust"):
+        load(path)
+    assert "code was run" not in capsys.readouterr().out
+
+
+def test_no_file_and_no_name(tmp_path, fitted):
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        load(tmp_path / "nothing")
+    with pytest.raises(ValueError, match="is a folder"):
+        fitted.save(tmp_path)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        fitted.save(tmp_path / "nowhere" / "model")
+
+
+def test_only_fitted_estimators_are_saved(path):
+    from sklearn.exceptions import NotFittedError
+
+    with pytest.raises(NotFittedError):
+        IDFDClustering().save(path)
+
+
+def test_a_device_that_is_not_there(X, path):
+    IDFDClustering(5, **QUICK).fit(X).save(path)
+    changed(path, lambda tree: tree["parameters"].update(device="cuda:31"))
+    with pytest.warns(UserWarning, match="it predicts on the CPU"):
+        found = load(path)
+    assert found.predict(X).shape == (120,)
+    assert load(path, device="cpu").device == "cpu"
+
+
+def test_nothing_in_the_package_runs_code_of_files():
+    """No pickle, no eval, no torch.load without its lock."""
+    from pathlib import Path
+
+    banned = re.compile(
+        r"\bimport (pickle|dill|cloudpickle|marshal|shelve)|\bjoblib\.load|(?<![\w.])(eval|exec)\(|"
+        r"yaml\.(unsafe_)?load\(|torch\.load\((?!.*weights_only=True)"
+    )
+    package = Path(skdeepclust.__file__).parent
+    found = [
+        f"{file.name}: {line.strip()}"
+        for file in package.rglob("*.py")
+        for line in file.read_text(encoding="utf-8").splitlines()
+        if banned.search(line)
+    ]
+    assert not found
