@@ -184,6 +184,162 @@ class Poison(Callback):
             self.done = True
 
 
+WEIRD = [
+    None, True, False, 0, 1, 2, 3, -1, 10**12, 0.0, 0.5, 1.5, -0.5, 1e-300, 1e300, float("nan"),
+    float("inf"), -float("inf"), "", "auto", "none", "\0", "x" * 999, b"bytes", 1j, (), (1,),
+    (3, 6),
+    [], [1, 2], {}, set(), object(), len, np.int64(3), np.float32(0.5), np.array([1, 2]), np.nan,
+    (1, 8, 8), (3, 8), (8, 8, 1), torch.ones(2), torch.nn.Flatten(), lambda x: x, lambda x: x[:1],
+    lambda x: None, Path("nothing"), "cuda:99", "sgd", "constant", int,
+    range(3),
+]  # fmt: skip
+# Anything may be tried there, or it takes its time: what is not fuzzed.
+SET = {"verbose": 0, "checkpoint": None, "compile": False}
+
+
+def judged(call, names):
+    """Whether a call works, or ends in an error that names one of these."""
+    started = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            call()
+        except (ValueError, TypeError, FileNotFoundError) as error:
+            seconds = time.process_time() - started
+            named = any(re.search(rf"(?<!\w){re.escape(name)}", str(error)) for name in names)
+            return ("refused" if named else "nameless"), seconds, error
+        except MemoryError as error:
+            return "refused", time.process_time() - started, error
+        except Exception as error:
+            return "crash", time.process_time() - started, error
+    return "worked", time.process_time() - started, None
+
+
+def tally(tries, limit, show=8):
+    """Outcomes of calls; at most a few of the bad ones are shown."""
+    outcome, slowest, bad = {}, 0.0, 0
+    for what, (kind, seconds, error) in tries:
+        outcome[kind] = outcome.get(kind, 0) + 1
+        if kind == "refused":
+            slowest = max(slowest, seconds)
+        slow = kind == "refused" and seconds > limit
+        if kind in ("crash", "nameless") or slow:
+            bad += 1
+            if bad <= show:
+                print(kind, str(what)[:200], f"{seconds:.3f} s", repr(error)[:200], file=sys.stderr)
+    of = sum(outcome.values())
+    return {"passed": of - bad, "of": of, "slowest_refusal_s": slowest, **outcome}
+
+
+def parameters(scale):
+    """Parameters that nobody would pass, one to three at a time."""
+    rng, X = np.random.default_rng(0), images(40)
+    make("IDFDClustering", max_epochs=1).fit(X)  # the first fit of a process tries the hardware
+
+    def tries():
+        for i in range(round(10_000 * scale)):
+            name = list(skdeepclust.METHODS)[i % 4]
+            model = make(name, max_epochs=1, backbone="mlp", embedding_dim=4)
+            free = [p for p in model.get_params() if p not in SET]
+            chosen = rng.choice(free, rng.integers(1, 4), replace=False).tolist()
+            params = {p: WEIRD[rng.integers(len(WEIRD))] for p in chosen}
+            model.set_params(**params)
+            if isinstance(model.max_epochs, int) and model.max_epochs > 3:
+                continue
+            yield (
+                params,
+                judged(
+                    lambda model=model: model.fit(X), [*chosen, "n_samples", "Training diverged"]
+                ),
+            )
+
+    return tally(tries(), 0.05)
+
+
+def inputs(scale):
+    """Samples of any shape, type and content, to a fit and to a prediction."""
+    rng = np.random.default_rng(0)
+    fitted = make("IDFDClustering", max_epochs=1, backbone="mlp", embedding_dim=4).fit(images(40))
+    names = ["X", "sample", "samples", "feature", "features", "image_shape", "array", "dtype"]
+    names += ["Complex", "numbers", "dimensions", "images", "file", "n_samples"]
+
+    def tries():
+        for i in range(round(10_000 * scale)):
+            x = strange(rng)
+            name = list(skdeepclust.METHODS)[i % 4]
+            model = make(name, max_epochs=1, backbone="mlp", embedding_dim=4).set_params(
+                n_clusters=2
+            )
+            call = fitted.predict if i % 3 == 0 else model.fit
+            what = getattr(x, "shape", None), getattr(x, "dtype", type(x))
+            yield what, judged(lambda call=call, x=x: call(x), names)
+
+    return tally(tries(), 10.0)
+
+
+def strange(rng):
+    shape = rng.choice([0, 1, 2, 3, 4, 5, 8, 9], rng.integers(0, 6)).tolist()
+    x = rng.choice([0.0, 1.0, 255.0, -1e3, 1e30, 1e-30], shape) + rng.random(shape)
+    kinds = ["f8", "f4", "f2", "u1", "i8", "i2", "?", "c16", "O", "U", "S", "M8[s]", "u8", "g"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        x = np.asarray(x).astype(kinds[rng.integers(len(kinds))])
+    change = rng.integers(8)
+    if change == 0 and x.size and x.dtype.kind == "f":
+        x.flat[rng.integers(x.size)] = [np.nan, np.inf][rng.integers(2)]
+    elif change == 1:
+        x[...] = x.flat[0] if x.size else x
+    elif change == 2 and x.dtype.kind in "fiub?":
+        return torch.from_numpy(x.astype("f4"))
+    elif change == 3:
+        return x.tolist()
+    elif change == 4 and x.ndim == 2 and x.dtype.kind in "fiu":
+        from scipy.sparse import csr_array
+
+        return csr_array(x.astype("f8"))
+    elif change == 5:
+        return x[..., ::-1] if x.ndim else x
+    elif change == 6:
+        return [None, 3, "none", b"x", object(), {}, (), [[]], [1, [2]], np.nan][rng.integers(10)]
+    return x
+
+
+def pictures(scale):
+    """Damaged image files of six formats, to be left out or named."""
+    import io
+
+    from PIL import Image, ImageFile
+
+    rng, n, passed, read = np.random.default_rng(0), round(10_000 * scale), 0, 0
+    pixels = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+    whole = []
+    for kind in ("jpeg", "png", "webp", "gif", "bmp", "tiff"):
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, kind)
+        whole.append((kind, buffer.getvalue()))
+    model = skdeepclust.BackboneKMeans(2, backbone="identity", weights=None, random_state=0)
+    with tempfile.TemporaryDirectory() as folder:
+        for i in range(n):
+            kind, content = whole[i % 6]
+            damaged = bytearray(content if i % 4 else content[: rng.integers(1, len(content))])
+            for _ in range(rng.integers(1, 8)):
+                damaged[rng.integers(min(len(damaged), 400 if i % 2 else 10**9))] = rng.integers(
+                    256
+                )
+            Path(folder, f"{i:05d}.{kind}").write_bytes(damaged)
+        found = model.set_params(on_error="skip", image_shape=(3, 16, 16)).fit(folder)
+        left_out = found.labels_ < 0
+        read = int((~left_out).sum())
+        named = [path for path, out in zip(found.image_paths_, left_out, strict=True) if out]
+        passed = n if sorted(named) == sorted(found.skipped_) else 0
+        assert passed, (named[:3], found.skipped_[:3])
+        first = judged(lambda: model.set_params(on_error="raise").fit(folder), [folder])[0]
+        assert first == "refused", first
+    passed *= before == (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
+    return {"passed": int(passed), "of": n, "decoded": read, "left_out": n - read}
+
+
 def leaks(scale):
     """Memory, threads, open files and global state over many fits in one process."""
     import threading
@@ -242,6 +398,12 @@ PARTS = {
     "flips": (flips, "one flipped bit of a saved model: refused"),
     "truncations": (truncations, "a saved model cut off or with bytes appended: refused"),
     "poisoned": (poisoned, "NaN in a batch, gradient or weight: set right, or an error"),
+    "parameters": (parameters, "parameters that nobody would pass: an error that names one"),
+    "inputs": (
+        inputs,
+        "samples of any shape, type and content: it works, or an error that says so",
+    ),
+    "pictures": (pictures, "damaged image files of six formats: left out and listed, or named"),
     "leaks": (leaks, "many fits in one process: at most 5 MiB, nothing left open or changed"),
     "cost": (cost, "a checkpoint after every epoch: at most 2 % of an epoch of ResNet-18"),
 }
@@ -266,6 +428,11 @@ def _more(row):
         return f"; the slowest end took {max(m['slowest_exit_s'] for m in row['by_method'].values()):.1f} s"  # noqa: E501
     if "grown_mib" in row:
         return f" ({row['fits']:,} fits, {row['grown_mib']:+.1f} MiB after the tenth)"
+    if "slowest_refusal_s" in row:
+        worked = row.get("worked", 0)
+        return f" ({worked:,} worked; slowest refusal {row['slowest_refusal_s'] * 1e3:.0f} ms)"
+    if "decoded" in row:
+        return f" ({row['decoded']:,} could still be decoded)"
     if "recovered" in row:
         return f" ({row['recovered']} set right, {row['error']} errors)"
     if "share" in row:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self, dataclass_transform
 import numpy as np
 import torch
 from numpy.random import RandomState
+from skorch.callbacks import Callback
 from torch import nn
 
 from skdeepclust._parameters import ATTRIBUTES, SHARED
@@ -313,6 +314,12 @@ class DeepClusterer(ImageClusterer):
         own: list[Any] = [Schedule(self.schedule, self.lr, self.warmup_epochs)]
         if self.verbose and rank() == 0:
             own.append(ProgressBar(title) if self.verbose == 1 else EpochLines(title))
+        for callback in self.callbacks or ():
+            named = isinstance(callback, tuple) and len(callback) == 2
+            given = callback[1] if named else callback
+            kind = given if isinstance(given, type) else type(given)
+            if not issubclass(kind, Callback):
+                raise TypeError(f"callbacks must be callbacks of skorch, got {callback!r}")
         return own + list(self.callbacks or [])
 
     def _hp(self, n_samples: int) -> SimpleNamespace:

@@ -60,6 +60,13 @@ class ImageClusterer(
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
 
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        for name, kinds in self._parameter_constraints.items():
+            value = getattr(self, name)
+            if isinstance(value, bool | np.bool_) and "boolean" not in kinds:  # True is no 1
+                raise ValueError(f"{name} must not be {value}: it is no switch")
+
     # -- fit ------------------------------------------------------------------------------
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -360,12 +367,16 @@ class ImageClusterer(
 
     def _read_array(self, X: Any, reset: bool) -> np.ndarray:
         least = 2 if reset else 1
-        if X.ndim == 2:
-            array = validate_data(self, X, reset=reset, ensure_min_samples=least)
-        else:
-            array = check_array(
-                X, allow_nd=True, estimator=self, ensure_min_samples=least, input_name="X"
-            )
+        try:
+            if X.ndim == 2:
+                array = validate_data(self, X, reset=reset, ensure_min_samples=least)
+            else:
+                how = {"allow_nd": True, "ensure_min_samples": least, "input_name": "X"}
+                array = check_array(X, estimator=self, **how)
+        except TypeError as error:
+            if "X" in str(error) or "parse" in str(error):
+                raise
+            raise TypeError(f"X holds what is no number: {error}") from error
         if reset:
             images = as_images(array, _image_shape(self.image_shape))
             self._learn_shape(images.shape)

@@ -677,7 +677,7 @@ BAD_X = {
     "sparse": (scipy.sparse.csr_matrix(VECTORS), TypeError, "[Ss]parse"),
     "sparse tensor": (torch.tensor(VECTORS).to_sparse(), TypeError, "sparse"),
     "strings": (np.array([["a", "b"]] * 9), ValueError, "X|string|numeric"),
-    "objects": (np.array([[object(), 1]] * 9), TypeError, "argument must be .* number"),
+    "objects": (np.array([[object(), 1]] * 9), TypeError, "X .*argument must be .* number"),
     "dates": (np.zeros((9, 2), "datetime64[s]"), (TypeError, ValueError), "dtype|DType"),
     "a path": ("images/", FileNotFoundError, "images/"),
     "ragged": ([[1.0, 2.0], [3.0]] * 5, ValueError, "X|inhomogeneous|shape"),
@@ -725,7 +725,8 @@ BAD_PARAMETERS = [
     ("lr", "high"), ("momentum", 1.0), ("weight_decay", -0.1), ("schedule", "linear"),
     ("warmup_epochs", -1), ("device", "cuda:99"), ("device", "tpu9"), ("device", 0.5),
     ("precision", "float8"), ("callbacks", "stop"), ("checkpoint", 3),
-    ("checkpoint_every", 0), ("compile", 2), ("deterministic", "yes"),
+    ("checkpoint_every", 0), ("callbacks", (3, 8)), ("embedding_dim", True), ("backbone", int),
+    ("weights", "x" * 999), ("compile", 2), ("deterministic", "yes"),
     ("random_state", "seed"), ("random_state", -1), ("verbose", 3), ("temperature", 0),
 ]  # fmt: skip
 
@@ -735,7 +736,7 @@ BAD_PARAMETERS = [
 def test_a_bad_parameter_is_named_before_training(method, name, value):
     params = {"augment": Untrained()} | {name: value}
     n_clusters = params.pop("n_clusters", 3)
-    with pytest.raises((ValueError, TypeError), match=name):
+    with pytest.raises((ValueError, TypeError, FileNotFoundError), match=name):
         fast(method, n_clusters, **params).fit(UINT8)
 
 

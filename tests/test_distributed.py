@@ -56,6 +56,8 @@ CASES = {name: (name, {}) for name in skdeepclust.METHODS} | {
     "ghost": ("IDFDClustering", {"norm_batch_size": 2}),
     "dropout": ("IDFDClustering", {"backbone": "dropout", "augment": "own"}),
 }
+# Broken off, they have to end bit for bit as they would have.
+BROKEN = ("IDFDClustering", "ProPosClustering", "CoKe", "queue", "ghost", "dropout")
 
 
 class Net(nn.Sequential):
@@ -82,10 +84,10 @@ def estimator(case, **changes):
     return getattr(skdeepclust, name)(3, **params)
 
 
-def fit(case):
+def fit(case, **changes):
     torch.manual_seed(0)  # of the net
     data = DATA[CASES[case][1].get("data", "grey")]
-    model = estimator(case).fit(data)
+    model = estimator(case, **changes).fit(data)
     if os.environ.get("RANK", "0") == "0":
         np.testing.assert_array_equal(model.predict(data), model.labels_)  # waits for nobody
     state = {k: v for k, v in model.net_.module_.state_dict().items() if v.numel()}
@@ -200,6 +202,25 @@ class Impatient(Callback):
             raise KeyboardInterrupt
 
 
+class Crash(Callback):
+    """Ends all ranks in the middle of the third epoch."""
+
+    def on_batch_end(self, net, **kwargs):
+        if net.run.step == 12:
+            raise RuntimeError("crash")
+
+
+def broken_off(case, folder):
+    """What `fit` gives when it is called again after a crash."""
+    folder = Path(folder) / case
+    try:
+        fit(case, checkpoint=folder, callbacks=[Crash()])
+    except RuntimeError:
+        assert (folder / "stage1.previous.safetensors").exists()
+        return fit(case, checkpoint=folder)
+    raise AssertionError("there was no crash")
+
+
 def equivalence(folder):
     rank = os.environ["RANK"]
     results = {case: fit(case) for case in CASES}
@@ -210,6 +231,7 @@ def equivalence(folder):
             check()
     stopped = estimator("IDFDClustering", callbacks=[Impatient()], verbose=2).fit(X)
     results["stopped"] = stopped.n_iter_
+    results["broken"] = {case: broken_off(case, folder) for case in BROKEN}
     torch.save(results, Path(folder) / f"{rank}.pt")
 
 
@@ -288,6 +310,16 @@ def test_two_processes_equal_one(case, ranks):
         )
     np.testing.assert_allclose(two["losses"], one["losses"], rtol=0, atol=close)
     np.testing.assert_allclose(two["changes"], one["changes"], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_was_broken_off_ends_as_it_would_have(case, ranks):
+    for rank in ranks[0]:
+        broken, whole = rank["broken"][case], rank[case]
+        for name, value in whole["state"].items():
+            assert torch.equal(broken["state"][name], value), name
+        assert torch.equal(broken["labels"], whole["labels"])
+        assert broken["losses"] == whole["losses"]
 
 
 def test_one_rank_speaks_and_one_may_stop_all(ranks):

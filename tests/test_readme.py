@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skdeepclust import IDFDClustering, ProPosClustering
+from skdeepclust import CDCClustering, IDFDClustering, ProPosClustering
 from skdeepclust.datasets import load_digits_images
 
 ROOT = Path(__file__).parents[1]
@@ -52,7 +52,7 @@ def in_brief(monkeypatch, tmp_path):
     monkeypatch.setattr(
         "skdeepclust.datasets.fetch_cifar10", lambda **_: (colour, np.arange(40) % 10)
     )
-    for method in (IDFDClustering, ProPosClustering):
+    for method in (CDCClustering, IDFDClustering, ProPosClustering):
         monkeypatch.setitem(method.__init__.__kwdefaults__, "max_epochs", 1)
 
 

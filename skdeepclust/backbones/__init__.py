@@ -11,6 +11,7 @@ from torch import nn
 from skdeepclust.backbones.convnet import ConvNet
 from skdeepclust.backbones.mlp import Flatten, MLPBackbone
 from skdeepclust.backbones.pretrained import (
+    check_file,
     load_state,
     make_timm,
     read_state,
@@ -124,15 +125,23 @@ def make_backbone(
         If the name is unknown or does not fit the samples, the weights do not fit the
         backbone, or the module does not keep the contract.
     """
+    check_file(weights)
     if isinstance(backbone, str):
         return _by_name(backbone, shape, stem, weights)
     if weights == "DEFAULT":
         raise ValueError("weights='DEFAULT' needs the name of a backbone; a module has its own")
-    module = copy.deepcopy(backbone) if isinstance(backbone, nn.Module) else backbone(shape)
+    module = copy.deepcopy(backbone) if isinstance(backbone, nn.Module) else _made(backbone, shape)
     _check(module, shape)
     if weights is not None:
         load_state(module, read_state(weights), weights)
     return module
+
+
+def _made(backbone: Callable[[Shape], Any], shape: Shape) -> Any:
+    try:
+        return backbone(shape)
+    except Exception as error:
+        raise ValueError(f"backbone={backbone!r} fails for shape {shape}: {error}") from error
 
 
 def _by_name(name: str, shape: Shape, stem: str, weights: Any) -> nn.Module:

@@ -1,13 +1,19 @@
 """Weights that were learned elsewhere: from a file, from torchvision, from timm."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["load_state", "make_timm", "read_state", "standardise_as_imagenet", "torchvision_state"]
+__all__ = [
+    "check_file",
+    "load_state",
+    "make_timm",
+    "read_state",
+    "standardise_as_imagenet",
+    "torchvision_state",
+]
 
 # Of ImageNet's training images, per channel: what published weights expect.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -32,8 +38,7 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     FileNotFoundError, ValueError
         If there is no such file, or it holds something else.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"weights={os.fspath(path)!r}: there is no such file")
+    check_file(path)
     try:
         if str(path).endswith(".safetensors"):
             from safetensors.torch import load_file
@@ -47,6 +52,19 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     if not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"weights={os.fspath(path)!r} holds more than tensors")
     return state
+
+
+def check_file(weights: Any) -> None:
+    """Refuse weights of a file that is not there, before anything is built.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    """
+    by_name = weights is None or weights == "DEFAULT"
+    if not by_name and not os.path.isfile(weights):  # pathlib's raises for some names
+        raise FileNotFoundError(f"weights={os.fspath(weights)!r}: there is no such file")
 
 
 def torchvision_state(name: str) -> dict[str, Tensor]:

@@ -212,9 +212,9 @@ def _as_tensor(image: Any) -> Tensor:
 
 def _file_names(folder: str | os.PathLike[str]) -> list[str]:
     root = Path(folder).expanduser()
-    if root.is_file():
+    if os.path.isfile(root):  # pathlib's own methods raise for some names
         raise ValueError(f"X={os.fspath(folder)!r} is a file: pass its folder, or a list of files")
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise FileNotFoundError(f"X={os.fspath(folder)!r}: there is no such folder")
     found = []
     for place, folders, names in os.walk(root, onerror=_refuse):

@@ -89,6 +89,6 @@ def make_optimizer(
     if name == "sgd":
         return SGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
     if name == "adamw":
-        betas = (momentum, 0.999)
+        betas = (float(momentum), 0.999)
         return AdamW(groups, lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
     return LARS(groups, lr=lr, momentum=momentum, weight_decay=weight_decay)

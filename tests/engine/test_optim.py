@@ -102,3 +102,11 @@ def test_every_optimizer_descends(name):
         p.square().sum().backward()
         optimizer.step()
     assert p.square().sum() < 36
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_no_momentum_is_an_integer_as_well(name):
+    weight = torch.nn.Parameter(torch.ones(2, 2))
+    weight.grad = torch.ones(2, 2)
+    make_optimizer(name, [{"params": [weight]}], lr=1, momentum=0, weight_decay=0).step()
+    assert (weight < 1).all()
