@@ -31,6 +31,7 @@ from skdeepclust.engine.objective import Learner, Objective
 from skdeepclust.engine.optim import OPTIMIZERS
 from skdeepclust.engine.progress import EpochLines, ProgressBar
 from skdeepclust.engine.schedule import SCHEDULES, Schedule
+from skdeepclust.engine.step import is_out_of_memory
 from skdeepclust.engine.stream import STORAGES
 from skdeepclust.engine.warn import warn_user
 from skdeepclust.nn.norm import ghost_batch_norm, rank_batch_norm
@@ -240,7 +241,14 @@ class DeepClusterer(ImageClusterer):
         else:
             backbone = self._backbone(images)
             images.expect(backbone)
-        return self._run(self._objective(backbone, self._hp(len(images))), images)
+        try:
+            objective = self._objective(backbone, self._hp(len(images)))
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                dims = f"embedding_dim={self.embedding_dim} and hidden_dim={self.hidden_dim}"
+                raise MemoryError(f"Networks with {dims} do not fit the memory") from error
+            raise
+        return self._run(objective, images)
 
     def _rebuild(self, structure: Mapping[str, Any]) -> Learner:
         backbone, shape = rebuilt_backbone(self.backbone, structure), structure["shape"]

@@ -555,11 +555,12 @@ def test_empty_clusters_come_last_with_a_warning(method):
 
 
 @each_method
-@pytest.mark.parametrize("name", ["n_clusters", "max_epochs", "batch_size"])
+@pytest.mark.parametrize("name", ["n_clusters", "max_epochs", "batch_size", "norm_batch_size"])
 def test_numpy_integers_are_integers(method, name):
     """As `np.arange` puts them into a parameter grid."""
-    plain = fast(method)
-    numpy = fast(method).set_params(**{name: np.int64(getattr(plain, name))})
+    plain = fast(method, norm_batch_size=8)
+    numpy = fast(method).set_params(norm_batch_size=8)
+    numpy.set_params(**{name: np.int64(getattr(plain, name))})
     assert_same_fit(plain.fit(UINT8), numpy.fit(UINT8))
 
 
@@ -738,6 +739,12 @@ def test_a_bad_parameter_is_named_before_training(method, name, value):
     n_clusters = params.pop("n_clusters", 3)
     with pytest.raises((ValueError, TypeError, FileNotFoundError), match=name):
         fast(method, n_clusters, **params).fit(UINT8)
+
+
+@each_method
+def test_networks_that_do_not_fit_the_memory(method):
+    with pytest.raises(MemoryError, match="embedding_dim=1000000000000"):
+        fast(method, embedding_dim=10**12).fit(UINT8)
 
 
 @each_method

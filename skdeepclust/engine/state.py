@@ -158,7 +158,7 @@ def _generators(net: Any, batches: Batches) -> dict[str, Any]:
     own = net.own_random_numbers.states
     return {
         "torch": torch.get_rng_state(),
-        "device": None if device.type == "cpu" else _module(device).get_rng_state(),
+        "device": _device_state(device),
         "run": net.run.generator.get_state(),
         "batches": batches.generator.get_state(),
         "numpy": [kind, np.asarray(keys, np.int64), position, has_gauss, gauss],
@@ -170,8 +170,10 @@ def _generators(net: Any, batches: Batches) -> dict[str, Any]:
 def _set_generators(net: Any, batches: Batches, states: dict[str, Any]) -> None:
     device = torch.device(net.device)
     torch.set_rng_state(states["torch"])
-    if device.type != "cpu":
-        _module(device).set_rng_state(states["device"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states["device"], device)
+    elif device.type != "cpu":
+        torch.get_device_module(device.type).set_rng_state(states["device"])
     net.run.generator.set_state(states["run"])
     batches.generator.set_state(states["batches"])
     kind, keys, position, has_gauss, gauss = states["numpy"]
@@ -183,5 +185,7 @@ def _set_generators(net: Any, batches: Batches, states: dict[str, Any]) -> None:
         net.own_random_numbers.states[:] = [rows[collective.rank()].clone() for rows in ranks]
 
 
-def _module(device: torch.device) -> Any:
-    return torch.get_device_module(device.type)
+def _device_state(device: torch.device) -> Tensor | None:
+    if device.type == "cuda":
+        return torch.cuda.get_rng_state(device)
+    return None if device.type == "cpu" else torch.get_device_module(device.type).get_rng_state()

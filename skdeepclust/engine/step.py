@@ -11,7 +11,7 @@ from skdeepclust.engine.warn import warn_user
 from skdeepclust.ops import collective
 from skdeepclust.ops.collective import rank, world_size
 
-__all__ = ["Gradients"]
+__all__ = ["Gradients", "is_out_of_memory"]
 
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
@@ -57,7 +57,7 @@ class Gradients:
         try:
             return self._differentiate(batch)
         except Exception as error:
-            if _is_out_of_memory(error):
+            if is_out_of_memory(error):
                 go_on = self._refuse
             elif self.compiled and _is_of_the_compiler(error):
                 self._give_up(error)
@@ -120,13 +120,14 @@ class Gradients:
         try:
             self._differentiate({name: rows[:size] for name, rows in batch.items()})
         except Exception as error:
-            if _is_out_of_memory(error):
+            if is_out_of_memory(error):
                 return False
             raise
         return True
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that there is no memory, on whatever device."""
     # Only CUDA has a type of its own for it.
     told = isinstance(error, RuntimeError) and any(t in str(error) for t in _OUT_OF_MEMORY)
     return told or isinstance(error, torch.OutOfMemoryError | MemoryError)

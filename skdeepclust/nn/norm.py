@@ -35,7 +35,7 @@ class GhostBatchNorm(nn.Module):
     def __init__(self, norm: nn.modules.batchnorm._BatchNorm, size: int):
         super().__init__()
         self.norm = norm
-        self.size = size
+        self.size = int(size)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, ...) -> (B, C, ...)."""

@@ -217,6 +217,27 @@ def test_what_does_not_matter_may_differ(X, unbroken, tmp_path):
     assert_same(found, unbroken[IDFDClustering])
 
 
+@each_method
+def test_files_that_were_streamed_may_be_held(method, X, tmp_path):
+    from PIL import Image
+
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for i, pixels in enumerate(X[:90]):
+        Image.fromarray(pixels).resize((12, 9 + i % 3)).save(folder / f"{i:02d}.png")
+    (folder / "broken.png").write_bytes(b"")
+    whole = make(method, on_error="skip").fit(folder)
+    state = tmp_path / "state"
+    with pytest.raises(Crash):
+        make(
+            method, state, on_error="skip", storage="stream", callbacks=[At(3, crash)]
+        ).fit(folder)  # fmt: skip
+    assert_same(make(method, state, on_error="skip").fit(folder), whole)
+    (folder / "00.png").unlink()
+    with pytest.raises(ValueError, match="another X"):
+        make(method, state, on_error="skip").fit(folder)
+
+
 def test_only_every_so_often(X, unbroken, tmp_path):
     break_off(make(IDFDClustering, tmp_path, checkpoint_every=2), X, 5, crash)
     assert os.listdir(tmp_path) == ["lock"]

@@ -11,6 +11,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from skorch.callbacks import Callback
 
 import skdeepclust
 from skdeepclust.datasets import make_image_blobs
@@ -134,3 +135,28 @@ def test_a_pickle_comes_back_to_cuda(method, images):
     estimator = quick(method).fit(images)
     again = pickle.load(io.BytesIO(pickle.dumps(estimator)))
     np.testing.assert_array_equal(estimator.transform(images), again.transform(images))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_broken_training_ends_bitwise_like_an_unbroken_one(method, images, tmp_path):
+    class Crash(Callback):
+        def on_batch_end(self, net, **kwargs):
+            if net.run.step == 7:
+                raise RuntimeError("crash")
+
+    whole = quick(method, deterministic=True).fit(images)
+    with pytest.raises(RuntimeError, match="crash"):
+        quick(method, deterministic=True, checkpoint=tmp_path, callbacks=[Crash()]).fit(images)
+    found = quick(method, deterministic=True, checkpoint=tmp_path).fit(images)
+    np.testing.assert_array_equal(found.labels_, whole.labels_)
+    np.testing.assert_array_equal(found.cluster_centers_, whole.cluster_centers_)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_saved_on_cuda_loads_on_both(method, images, tmp_path):
+    model = quick(method, backbone="convnet").fit(images)
+    model.save(tmp_path / "model")
+    found = skdeepclust.load(tmp_path / "model")
+    np.testing.assert_array_equal(found.predict(images), model.labels_)
+    elsewhere = skdeepclust.load(tmp_path / "model", device="cpu")
+    assert (elsewhere.predict(images) == model.labels_).mean() > 0.98
