@@ -192,8 +192,8 @@ def _check(module: Any, shape: Shape) -> None:
     training = module.training
     try:
         with torch.no_grad():
-            like = parameter.new_zeros(2, *shape)  # where the module is, wherever that is
-            out = module.eval()(like)
+            where = {"dtype": parameter.dtype, "device": parameter.device}
+            out = module.eval()(torch.zeros(2, *shape, **where))
     except Exception as error:
         raise ValueError(f"backbone fails on samples of shape {shape}: {error}") from error
     module.train(training)
