@@ -192,8 +192,9 @@ def _check(module: Any, shape: Shape) -> None:
     training = module.training
     try:
         with torch.no_grad():
-            where = {"dtype": parameter.dtype, "device": parameter.device}
-            out = module.eval()(torch.zeros(2, *shape, **where))
+            # Where the module is, wherever that is.
+            empty = torch.zeros(2, *shape, dtype=parameter.dtype, device=parameter.device)
+            out = module.eval()(empty)
     except Exception as error:
         raise ValueError(f"backbone fails on samples of shape {shape}: {error}") from error
     module.train(training)
