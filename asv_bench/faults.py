@@ -84,7 +84,6 @@ def broken_off(number, scale):
 
 
 def victim(name, folder):
-    torch.set_num_threads(torch.get_num_threads())
     X = images()
     started = time.perf_counter()
     make(name).fit(X)
@@ -164,8 +163,7 @@ class Poison(Callback):
         self.what, self.step, self.done = what, step, False
 
     def _now(self, net, kind):
-        now = kind == self.what and not self.done and net.run.step == self.step
-        return now
+        return kind == self.what and not self.done and net.run.step == self.step
 
     def on_batch_begin(self, net, batch=None, **kwargs):
         if self._now(net, "batch"):
@@ -430,7 +428,8 @@ def table(found):
 
 def _more(row):
     if "by_method" in row:
-        return f"; the slowest end took {max(m['slowest_exit_s'] for m in row['by_method'].values()):.1f} s"  # noqa: E501
+        slowest = max(method["slowest_exit_s"] for method in row["by_method"].values())
+        return f"; the slowest end took {slowest:.1f} s"
     if "grown_mib" in row:
         return f" ({row['fits']:,} fits, {row['grown_mib']:+.1f} MiB after the tenth)"
     if "slowest_refusal_s" in row:

@@ -44,20 +44,19 @@ def save(
         if name not in params:
             raise ValueError(f"omit={omit}: {type(estimator).__name__} has no parameter {name!r}")
     net: ObjectiveNet = estimator.net_
-    structure = estimator._structure()
     tree = {
         "card": _card(estimator, params, omit) | dict(card or {}),
         "module": type(estimator).__module__,
         "class": type(estimator).__name__,
         "parameters": _data({k: v for k, v in params.items() if k not in omit}),
         "omitted": omit,
-        "structure": structure,
+        "structure": estimator._structure(),
         "attributes": _attributes(estimator),
         "net": {
             "batch_size": net.batch_size,
             "collapsed": net.collapsed,
             "interrupted": net.interrupted,
-            "history": [{k: v for k, v in row.items() if k != "batches"} for row in net.history],
+            "history": net.rows,
         },
         "tensors": _for_prediction(net.module_),
     }
@@ -241,7 +240,7 @@ def _fill(made: Any, tree: Mapping[str, Any]) -> None:
     net = ObjectiveNet(learner, batch_size=kept["batch_size"], device=_device(made.device))
     net.initialize()
     net.collapsed, net.interrupted = kept["collapsed"], kept["interrupted"]
-    net.history[:] = [row | {"batches": []} for row in kept["history"]]
+    net.rows = kept["history"]
     made.net_ = net
     _set_attributes(made, tree["attributes"])
     made._remember_history()
@@ -270,7 +269,7 @@ def rebuilt_backbone(backbone: Any, structure: Mapping[str, Any]) -> nn.Module:
 
 
 def blank(shape: Sequence[int]) -> Views:
-    """Views of samples of a shape, for a state that is still to be loaded."""
+    """Views that leave samples as they are, until a state is loaded into them."""
     if len(shape) == 1:
         return Views.for_vectors([], np.zeros(shape[0]), np.ones(shape[0]))
     channels, height, width = shape

@@ -15,9 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
-from skdeepclust.engine.tree import DTYPES, NotStorable, pack, unpack
+from skdeepclust.engine.tree import DTYPES, pack, unpack
 
-__all__ = ["UNFINISHED", "Damaged", "NotStorable", "read", "sync_folder", "write"]
+__all__ = ["UNFINISHED", "Damaged", "read", "sync_folder", "write"]
 
 # Ending of files that are being written; a process that is killed leaves one.
 UNFINISHED = ".tmp"

@@ -10,7 +10,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 from torch import nn
 
-from skdeepclust.engine.archive import UNFINISHED, Damaged, NotStorable, read, sync_folder, write
+from skdeepclust.engine.archive import UNFINISHED, Damaged, read, sync_folder, write
+from skdeepclust.engine.tree import NotStorable
 from skdeepclust.engine.warn import warn_user
 from skdeepclust.ops.collective import agree, rank
 
@@ -106,7 +107,6 @@ class Stage:
         self.checkpoint = checkpoint
         self.path = path
         self.previous = path.with_name(f"{path.stem}.previous{path.suffix}")
-        self.every = checkpoint.every
         # States are written while training goes on, one after the other.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="skdeepclust-checkpoint")
         self._writing: Future[None] | None = None
@@ -147,27 +147,23 @@ class Stage:
                 f"{', '.join(told)}. Take what was taken then, or another folder."
             )
 
-    def save(self, state: dict[str, Any], wait: bool = False) -> None:
-        """Write a state, and keep the one before it.
+    def save(self, state: dict[str, Any]) -> None:
+        """Begin to write a state, and keep the one before it.
 
         Parameters
         ----------
         state : dict
             As of `skdeepclust.engine.state.capture`; nobody changes it any more.
-        wait : bool, default=False
-            Come back when it is on the disk.
 
         Raises
         ------
         OSError
-            If this state, or the last one, could not be written.
+            If the last one could not be written.
         """
         if rank():
             return
         self.wait()
         self._writing = self._writer.submit(self._write, state)
-        if wait:
-            self.wait()
 
     def wait(self) -> None:
         """Have everything on the disk."""

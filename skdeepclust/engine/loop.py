@@ -74,8 +74,7 @@ class Loop:
         run, found = self.net.run, self.stage.load() if self.stage else None
         if found:
             restore(self, found)
-            if found["stopped"]:
-                self.stopped_early = True
+            if self.stopped_early:
                 raise KeyboardInterrupt
         self._good = capture(self)
         try:
@@ -97,12 +96,12 @@ class Loop:
             synchronise(self.net.module_)
         self._good = capture(self)
         epoch, last = self.net.run.epoch, self.net.run.n_epochs
-        if self.stage and (epoch % self.stage.every == 0 or epoch == last):
+        if self.stage and (epoch % self.stage.checkpoint.every == 0 or epoch == last):
             self._save()
 
     def _save(self) -> None:
         if self.stage:
-            self.stage.save(self._good | {"stopped": self.stopped_early})
+            self.stage.save(self._good)
 
     def _retry(self, error: Diverged) -> None:
         """Go back to the last good state, once, and on with smaller steps."""

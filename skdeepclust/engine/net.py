@@ -226,6 +226,15 @@ class ObjectiveNet(NeuralNet):
         return self
 
     @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The history as data: its epochs without the batches, of which nothing is recorded."""
+        return [{k: v for k, v in row.items() if k != "batches"} for row in self.history]
+
+    @rows.setter
+    def rows(self, rows: list[dict[str, Any]]) -> None:
+        self.history[:] = [row | {"batches": []} for row in rows]
+
+    @property
     def own_random_numbers(self) -> OwnRandomNumbers:
         """Streams of this rank."""
         return self.gradients.random_numbers

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skdeepclust.engine.archive import NotStorable
 from skdeepclust.engine.images import Batches
+from skdeepclust.engine.tree import NotStorable
 from skdeepclust.ops import collective
 
 __all__ = ["capture", "restore"]
@@ -25,7 +25,7 @@ def capture(loop: Any) -> dict[str, Any]:
     Returns
     -------
     dict
-        A tree for `skdeepclust.engine.archive.pack`; nothing in it changes any more.
+        A tree for `skdeepclust.engine.tree.pack`; nothing in it changes any more.
     """
     net = loop.net
     run, optimizer = net.run, net.optimizer_
@@ -38,10 +38,11 @@ def capture(loop: Any) -> dict[str, Any]:
         "optimizer": None if optimizer is None else _cloned(optimizer.state_dict()),
         "scaler": _cloned(net.scaler.state_dict()),
         "health": _cloned(vars(net.health)),
-        "history": [_without_batches(row) for row in net.history[: run.epoch]],
+        "history": net.rows[: run.epoch],
         "callbacks": {name: _attributes(callback) for name, callback in net.callbacks_},
         "random": _generators(net, loop.batches),
         "midway": _cloned(loop.midway),
+        "stopped": loop.stopped_early,
     }
 
 
@@ -69,7 +70,7 @@ def restore(loop: Any, state: dict[str, Any]) -> None:
     if health["previous"] is not None:
         health["previous"] = health["previous"].to(net.device)
     vars(net.health).update(health)
-    net.history[:] = [row | {"batches": []} for row in state["history"]]
+    net.rows = state["history"]
     for name, callback in net.callbacks_:
         vars(callback).update(_cloned(state["callbacks"].get(name, {})))
     _set_generators(net, loop.batches, state["random"])
@@ -77,6 +78,7 @@ def restore(loop: Any, state: dict[str, Any]) -> None:
     if loop.midway is not None:
         totals = loop.midway["totals"]
         loop.midway["totals"] = {k: v.to(net.device) for k, v in totals.items()}
+    loop.stopped_early = state["stopped"]
     run.forget_features()
 
 
@@ -115,10 +117,6 @@ def _flags(objective: nn.Module) -> dict[str, Any]:
         for name, value in vars(objective).items()
         if isinstance(value, bool | int | float) and name[0] != "_" and name != "training"
     }
-
-
-def _without_batches(row: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in row.items() if k != "batches"}
 
 
 def _attributes(callback: Any) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from numpy.random import RandomState
 from torch import Tensor, nn
 
 from skdeepclust._sklearn import StrOptions
-from skdeepclust.augment import Views
 from skdeepclust.backbones import make_backbone
 from skdeepclust.base import COUNT
 from skdeepclust.clusterer import ImageClusterer
@@ -121,8 +120,7 @@ class BackboneKMeans(ImageClusterer):
     def _train(self, images: Images) -> ObjectiveNet:
         dim = images.shape[0]
         if isinstance(images, Features):
-            as_they_are = Views.for_vectors([], torch.zeros(dim), torch.ones(dim))
-            seen = standardised(images.source, [])
+            seen, as_they_are = standardised(images.source, []), blank((dim,))
             views: Any = FrozenViews(seen, images.backbone, as_they_are, None)
         else:
             views = standardised(images, [])
