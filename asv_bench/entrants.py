@@ -294,11 +294,24 @@ def _clustpy(name, parameters, dataset, seed, device, epochs=None):
 # -- what a result depends on -------------------------------------------------------------
 
 
+# Where and how a run takes place, but not what comes out.
+_ASIDE = (
+    "callbacks checkpoint checkpoint_every compile device on_error random_state storage verbose"
+).split()
+
+
 def settings(model):
-    """Parameters that a result depends on, other than seed and device, as JSON holds them."""
-    aside = {"random_state", "device", "verbose", "callbacks", "compile"}
+    """Parameters that a result depends on, other than the seed, as JSON holds them.
+
+    What is off (None or False) is left out: a parameter that is new changes no result before it
+    is used, and the rows from before it stand.
+    """
     parameters = model.get_params().items()
-    return {name: _plain(value) for name, value in parameters if name.split("__")[-1] not in aside}
+    return {
+        name: _plain(value)
+        for name, value in parameters
+        if name.split("__")[-1] not in _ASIDE and value is not None and value is not False
+    }
 
 
 def _plain(value):
