@@ -12,6 +12,7 @@ from skdeepclust.engine.warn import warn_user
 from skdeepclust.ops.count import count_labels
 
 __all__ = [
+    "ADVICE",
     "CollapseWarning",
     "Health",
     "Mixing",
@@ -19,6 +20,7 @@ __all__ = [
     "Vitals",
     "collapsed",
     "feature_std",
+    "signs",
 ]
 
 # A representation has collapsed when its features vary by less than this share of what
@@ -155,6 +157,32 @@ def collapsed(std: float, dim: int) -> bool:
     return std < _STD_SHARE / math.sqrt(dim)
 
 
+def signs(shares: np.ndarray, std: float, mixing: float, dim: int) -> dict[str, bool]:
+    """Tell which kinds of collapse the figures of an epoch show.
+
+    Parameters
+    ----------
+    shares : ndarray of shape (n_clusters,)
+        Share of the samples in each cluster.
+    std : float
+        See `feature_std`.
+    mixing : float
+        See `Mixing`; 1 for methods without.
+    dim : int
+        Dimension of the embedding.
+
+    Returns
+    -------
+    dict of str to bool
+        By the keys of `ADVICE`.
+    """
+    return {
+        "representation": collapsed(std, dim),
+        "clustering": len(shares) >= 3 and shares.max() > _LARGEST_SHARE,
+        "batches": mixing < _LEAST_MIXING,
+    }
+
+
 class Health:
     """Figures of each epoch, and a `CollapseWarning` where they stay bad.
 
@@ -170,7 +198,7 @@ class Health:
         self.n_clusters = n_clusters
         self.dim = dim
         self.previous: Tensor | None = None
-        self.bad_epochs = dict.fromkeys(_ADVICE, 0)
+        self.bad_epochs = dict.fromkeys(ADVICE, 0)
 
     def record(self, vitals: Vitals, judge: bool) -> dict[str, float]:
         """Figures of one epoch; warns once per fit and kind of collapse.
@@ -204,9 +232,8 @@ class Health:
             figures["mixing"] = float(vitals.mixing)
         self.previous = labels.clone()
         if judge:
-            for kind, bad in self._signs(
-                shares, figures["feature_std"], figures.get("mixing", 1.0)
-            ).items():
+            std, mixing = figures["feature_std"], figures.get("mixing", 1.0)
+            for kind, bad in signs(shares, std, mixing, self.dim).items():
                 self._count(kind, bad)
         return figures
 
@@ -220,7 +247,7 @@ class Health:
         std : Tensor, scalar
             See `feature_std`, of the final embedding.
         """
-        for kind, bad in self._signs(self._shares(labels), float(std)).items():
+        for kind, bad in signs(self._shares(labels), float(std), 1.0, self.dim).items():
             if bad and self.bad_epochs[kind] < _PATIENCE:
                 _warn(kind)
 
@@ -235,13 +262,6 @@ class Health:
         counts = torch.bincount(labels, minlength=self.n_clusters).cpu().numpy()
         return counts / counts.sum()
 
-    def _signs(self, shares: np.ndarray, std: float, mixing: float = 1.0) -> dict[str, bool]:
-        return {
-            "representation": collapsed(std, self.dim),
-            "clustering": self.n_clusters >= 3 and shares.max() > _LARGEST_SHARE,
-            "batches": mixing < _LEAST_MIXING,
-        }
-
     def _label_change(self, labels: Tensor) -> float:
         if self.previous is None:
             return math.nan
@@ -253,10 +273,10 @@ class Health:
 
 
 def _warn(kind: str) -> None:
-    warn_user(_ADVICE[kind], CollapseWarning)
+    warn_user(ADVICE[kind], CollapseWarning)
 
 
-_ADVICE = {
+ADVICE = {
     "representation": (
         "The representation has collapsed: the features of all samples are nearly equal. "
         "Check that the samples differ, and try a lower lr, a larger batch_size or "

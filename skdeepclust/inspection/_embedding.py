@@ -16,7 +16,7 @@ from skdeepclust.inspection._clusters import (
 )
 from skdeepclust.inspection._matplotlib import blank, new_axes
 
-_TITLES = {"tsne": "t-SNE", "pca": "PCA"}
+TITLES = {"tsne": "t-SNE", "pca": "PCA"}
 _SIDE = 5.0  # inches
 
 
@@ -166,8 +166,8 @@ class EmbeddingDisplay:
         EmbeddingDisplay
             The display, plotted.
         """
-        if method not in _TITLES:
-            raise ValueError(f"method must be one of {sorted(_TITLES)}, got {method!r}")
+        if method not in TITLES:
+            raise ValueError(f"method must be one of {sorted(TITLES)}, got {method!r}")
         if max_samples is not None and max_samples < 2:
             raise ValueError(f"max_samples must be at least 2 or None, got {max_samples}")
         rows = check_array(embedding, ensure_all_finite=False, input_name="embedding")
@@ -175,7 +175,7 @@ class EmbeddingDisplay:
         clusters, names = order_clusters(labels, y)
         rng = check_random_state(random_state)
         shown = _sample(np.flatnonzero(np.isfinite(rows).all(axis=1)), max_samples, rng)
-        positions = _project(rows[shown], method, rng)
+        positions = project(rows[shown], method, rng)
         display = cls(positions, labels[shown], clusters=clusters, method=method, names=names)
         return display.plot(ax=ax)
 
@@ -205,7 +205,7 @@ class EmbeddingDisplay:
             self._write_name(k)
         blank(ax)
         ax.margins(0.03)
-        caption = f"{_TITLES[self.method]} of the embedding, {len(self.positions):,} samples"
+        caption = f"{TITLES[self.method]} of the embedding, {len(self.positions):,} samples"
         ax.set_xlabel(caption, size=8, color=FAINT)
         return self
 
@@ -244,7 +244,7 @@ def _sample(index: np.ndarray, max_samples: int | None, rng: np.random.RandomSta
     return np.sort(rng.choice(index, max_samples, replace=False))
 
 
-def _project(rows: np.ndarray, method: str, rng: np.random.RandomState) -> np.ndarray:
+def project(rows: np.ndarray, method: str, rng: np.random.RandomState) -> np.ndarray:
     if len(rows) < 2:
         raise ValueError(f"a map needs at least 2 finite rows of the embedding, got {len(rows)}")
     if rows.shape[1] < 2:

@@ -180,10 +180,10 @@ class ClusterGalleryDisplay:
         labels = check_labels(labels, len(images))
         order, names = order_clusters(labels, y)
         shown = order if clusters is None else _chosen(clusters, order)
-        scores = _scores(images, labels) if scores is None else _check_scores(scores, labels)
+        scores = _scores(images, labels) if scores is None else check_scores(scores, labels)
         members, borderline = {}, {}
         for k in shown:
-            members[k], borderline[k] = _rank(scores, labels, k, n_members, n_borderline)
+            members[k], borderline[k] = rank(scores, labels, k, n_members, n_borderline)
         return cls(
             images,
             clusters=shown,
@@ -272,7 +272,7 @@ def _chosen(clusters: Sequence[int], known: list[int]) -> list[int]:
     return chosen
 
 
-def _check_scores(scores: ArrayLike, labels: np.ndarray) -> np.ndarray:
+def check_scores(scores: ArrayLike, labels: np.ndarray) -> np.ndarray:
     array = np.asarray(scores)
     if array.ndim != 2 or len(array) != len(labels) or array.shape[1] <= labels.max():
         raise ValueError(
@@ -291,7 +291,7 @@ def _scores(images: Any, labels: np.ndarray) -> np.ndarray:
     return scores
 
 
-def _rank(
+def rank(
     scores: np.ndarray, labels: np.ndarray, k: int, n_members: int, n_borderline: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the typical and of the borderline members of cluster k."""

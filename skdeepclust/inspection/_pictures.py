@@ -33,6 +33,14 @@ class LazyPictures:
         picture = np.moveaxis(self.lazy[int(i)], 0, -1)
         return picture[..., 0] if len(self.shape) == 3 else picture
 
+    def with_side(self, side: int) -> "LazyPictures":
+        """The same with so many pixels on the longer side, where the files have them."""
+        channels, height, width = self.lazy.image_shape
+        own = max(height, width)
+        scale = max(1.0, min(side, int(self.lazy.sizes.max(initial=0))) / own)
+        shape = (channels, round(height * scale), round(width * scale))
+        return LazyPictures(self.lazy.with_shape(shape))
+
     def reshape(self, *shape: int) -> np.ndarray:
         """All of them, decoded, in another shape."""
         return np.stack([self[i] for i in range(len(self))]).reshape(*shape)
