@@ -8,10 +8,11 @@ import pytest
 
 import skdeepclust
 from skdeepclust import cli
+from skdeepclust.cli import demo
 from skdeepclust.datasets import load_digits_images
 from skdeepclust.engine.net import ObjectiveNet
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore::skdeepclust.CollapseWarning")  # hardly trained
 
 
@@ -72,7 +73,7 @@ def test_demo_prints_a_table_and_draws_a_picture(few_digits, tmp_path, capfd):
 
 def test_demo_shows_a_progress_bar_on_a_terminal(few_digits, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setattr(cli, "_picture", lambda *_: None)
+    monkeypatch.setattr(demo, "_picture", lambda *_: None)
     assert cli.main(["demo", "--epochs", "1", "--jobs", "1"]) == 0
     assert "step/s" in capsys.readouterr().err
 
@@ -80,7 +81,7 @@ def test_demo_shows_a_progress_bar_on_a_terminal(few_digits, tmp_path, capsys, m
 def test_demo_without_matplotlib_says_how_to_get_the_picture(few_digits, capsys, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     images, target = load_digits_images(return_X_y=True)
-    cli._picture(images, target, [], None)
+    demo._picture(images, target, [], None)
     assert "pip install matplotlib" in capsys.readouterr().out
 
 
@@ -99,7 +100,7 @@ def test_demo_without_matplotlib_says_how_to_get_the_picture(few_digits, capsys,
     ],
 )
 def test_bad_arguments_are_one_line_and_status_2(arguments, words, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "_demo", refuse)
+    monkeypatch.setattr(demo, "_kmeans", refuse)
     with pytest.raises(SystemExit) as stopped:
         cli.main(arguments)
     assert stopped.value.code == 2
@@ -118,10 +119,10 @@ def test_a_folder_is_no_picture(tmp_path, capsys):
 
 
 def test_a_failing_disk_is_one_line(capsys, monkeypatch):
-    def fail(args):
+    def fail(*args):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(cli, "_demo", fail)
+    monkeypatch.setattr(demo, "_kmeans", fail)
     with pytest.raises(SystemExit, match="2"):
         cli.main(["demo"])
     assert capsys.readouterr().err.count("\n") == 1
@@ -135,7 +136,7 @@ def test_ctrl_c_ends_the_demo(where, few_digits, capsys, monkeypatch, recwarn):
     if where == "training":
         monkeypatch.setattr(ObjectiveNet, "train_step", interrupt)
     else:
-        monkeypatch.setattr(cli, "_picture", interrupt)
+        monkeypatch.setattr(demo, "_picture", interrupt)
     assert cli.main(["demo", "--epochs", "1", "--jobs", "1"]) == 130
     assert "Interrupted" in capsys.readouterr().err
     assert not [w for w in recwarn if "interrupted" in str(w.message)]
@@ -152,64 +153,6 @@ def test_more_methods_than_two_fit_into_the_picture(few_digits):
         def transform(self, X):
             return np.asarray(X, float).reshape(len(X), -1)
 
-    found = [cli._Clustering(f"method {i}", target, 1.0, Model()) for i in range(5)]
-    figure = cli._draw(images, target, found)
+    found = [demo._Clustering(f"method {i}", target, 1.0, Model()) for i in range(5)]
+    figure = demo._draw(images, target, found)
     assert len(figure.axes) == 1 + 5
-
-
-# -- recipes ----------------------------------------------------------------------------------
-
-
-def test_recipes_loads_nothing_heavy():
-    script = (
-        "import sys, skdeepclust.cli as cli\n"
-        "cli.main(['recipes', 'propos', 'cifar10'])\n"
-        "heavy = {'torch', 'sklearn', 'scipy', 'matplotlib', 'skorch'}\n"
-        "print('loaded:', sorted(heavy & set(sys.modules)))"
-    )
-    assert "loaded: []" in python("-c", script).stdout
-
-
-def test_recipes_lists_all_methods(capsys):
-    assert cli.main(["recipes"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    methods = [line.split()[0] for line in lines if not line.startswith(" ")]
-    assert methods == list(skdeepclust.METHODS)
-
-
-@pytest.mark.parametrize("method", ["propos", "ProPos", "ProPosClustering", "proposclustering"])
-def test_recipes_lists_one_method(method, capsys):
-    assert cli.main(["recipes", method]) == 0
-    first, *rest = capsys.readouterr().out.splitlines()
-    assert first == "ProPosClustering (propos)"
-    known = skdeepclust.ProPosClustering.recipes()
-    assert [line.split()[0] for line in rest] == list(known)
-    assert "60,000 images" in rest[0]
-
-
-def test_recipes_prints_one(capsys):
-    assert cli.main(["recipes", "idfd", "cifar10"]) == 0
-    recipe = skdeepclust.IDFDClustering.recipes()["cifar10"]
-    assert capsys.readouterr().out == f"{recipe}\n"
-
-
-def test_a_method_without_recipes_says_so(capsys, monkeypatch):
-    monkeypatch.setitem(skdeepclust.METHODS, "FifthClustering", "a.module")
-    assert cli.main(["recipes", "fifth"]) == 0
-    assert capsys.readouterr().out == "FifthClustering has no recipes\n"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["recipes", "kmeans"], "'kmeans' is none of idfd, propos"),
-        (["recipes", "idfd", "mnist"], "'mnist' of IDFDClustering is unknown; known are 'cifar10'"),
-        (["recipes", "idfd", "cifar10", "stl10"], "stl10"),
-    ],
-)
-def test_unknown_recipes_are_one_line_and_status_2(arguments, words, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        cli.main(arguments)
-    assert stopped.value.code == 2
-    out, err = capsys.readouterr()
-    assert out == "" and err.count("\n") == 1 and words in err

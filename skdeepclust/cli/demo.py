@@ -1,4 +1,4 @@
-"""The command line: ``skdeepclust demo`` and ``skdeepclust recipes``."""
+"""``skdeepclust demo``: all methods on real images."""
 
 import argparse
 import importlib
@@ -6,137 +6,58 @@ import importlib.util
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
-__all__ = ["main"]
+from skdeepclust.cli._arguments import add_json, integer, new_file
+
+__all__ = ["add_to"]
 
 _SUFFIXES = (".png", ".pdf", ".svg")
-_INTERRUPTED = 130  # what shells report of a command that Ctrl-C ended
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line.
-
-    Parameters
-    ----------
-    argv : sequence of str, default=None
-        Arguments; None takes those of the process.
-
-    Returns
-    -------
-    int
-        Exit status: 0, or 130 after Ctrl-C. Unusable arguments exit with 2.
-    """
-    parser = _parser()
-    args = parser.parse_args(argv)
-    try:
-        args.run(args)
-    except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
-        return _INTERRUPTED
-    except OSError as error:
-        parser.error(str(error))
-    return 0
-
-
-# -- arguments --------------------------------------------------------------------------------
-
-
-class _Parser(argparse.ArgumentParser):
-    """Say in one line what to mend."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="skdeepclust", description="Deep image clustering.")
-    version = importlib.import_module("skdeepclust").__version__
-    parser.add_argument("--version", action="version", version=f"skdeepclust {version}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add_demo(commands)
-    _add_recipes(commands)
-    return parser
-
-
-def _add_demo(commands: Any) -> None:
+def add_to(commands: Any) -> argparse.ArgumentParser:
+    """Add the command; returns its parser."""
     text = (
         "Cluster scikit-learn's 1,797 handwritten digits with k-means on the pixels and with each "
         "method of skdeepclust, print a table and draw a picture. Takes a few minutes."
     )
-    demo = commands.add_parser("demo", help="cluster real images and look at it", description=text)
+    demo: argparse.ArgumentParser = commands.add_parser(
+        "demo",
+        help="cluster real images and look at it",
+        description=text,
+        epilog="example: skdeepclust demo --out digits.png",
+    )
     demo.add_argument(
         "--out",
-        type=_picture_path,
+        type=new_file(*_SUFFIXES),
         default=Path("skdeepclust_demo.png"),
         metavar="FILE",
         help="the picture: .png, .pdf or .svg (default: %(default)s)",
     )
-    demo.add_argument("--seed", type=_integer(0), default=0, metavar="N", help="default: 0")
+    demo.add_argument("--seed", type=integer(0), default=0, metavar="N", help="default: 0")
     demo.add_argument(
         "--epochs",
-        type=_integer(1),
+        type=integer(1),
         metavar="N",
         help="epochs of each method (default: as many as the method trains by default)",
     )
     demo.add_argument(
         "--jobs",
-        type=_integer(1),
+        type=integer(1),
         metavar="N",
         help="methods that train at once (default: as many as there are cores; 1 with a GPU)",
     )
-    demo.set_defaults(run=_demo)
+    add_json(demo)
+    demo.set_defaults(run=_run)
+    return demo
 
 
-def _add_recipes(commands: Any) -> None:
-    text = "List the published settings of all methods or of one, or print those of one run."
-    recipes = commands.add_parser("recipes", help="print published settings", description=text)
-    recipes.add_argument(
-        "method", nargs="?", type=_method, metavar="METHOD", help="for example propos"
-    )
-    recipes.add_argument("name", nargs="?", metavar="NAME", help="for example cifar10")
-    recipes.set_defaults(run=_recipes, error=recipes.error)
-
-
-def _method(text: str) -> str:
-    """Class name of a method, from that or its short form."""
-    methods = importlib.import_module("skdeepclust").METHODS
-    known = {_short(method): method for method in methods}
-    if _short(text) not in known:
-        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(known)}")
-    return known[_short(text)]
-
-
-def _short(method: str) -> str:
-    return method.lower().removesuffix("clustering")
-
-
-def _picture_path(text: str) -> Path:
-    path = Path(text)
-    if path.suffix.lower() not in _SUFFIXES:
-        raise argparse.ArgumentTypeError(f"{text!r} must end in {', '.join(_SUFFIXES)}")
-    if not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"make the folder {str(path.parent)!r} first")
-    if path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text!r} is a folder: name a file")
-    return path
-
-
-def _integer(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isdecimal() or not least <= int(text) < 2**32:
-            raise argparse.ArgumentTypeError(f"must be an integer >= {least}, got {text!r}")
-        return int(text)
-
-    return parse
-
-
-# -- demo -------------------------------------------------------------------------------------
+# -- clustering -------------------------------------------------------------------------------
 
 
 @dataclass
@@ -147,7 +68,7 @@ class _Clustering:
     model: Any
 
 
-def _demo(args: argparse.Namespace) -> None:
+def _run(args: argparse.Namespace) -> dict[str, Any]:
     from skdeepclust.datasets import load_digits_images
 
     images, target = load_digits_images(return_X_y=True)
@@ -164,6 +85,7 @@ def _demo(args: argparse.Namespace) -> None:
         _print_result(target, clustering)
     _print_table(target, found)
     _picture(images, target, found[1:], args)
+    return {clustering.name: _figures(target, clustering) for clustering in found}
 
 
 def _kmeans(images: np.ndarray, n_clusters: int, seed: int) -> _Clustering:
@@ -198,7 +120,7 @@ def _cluster(
 ) -> _Clustering:
     method = getattr(importlib.import_module("skdeepclust"), name)
     model = method(n_clusters, **settings)
-    print(f"\n{name}: training for {model.max_epochs} epochs", flush=True)
+    print(f"\n{name}: training for {model.max_epochs} epochs", file=sys.stderr, flush=True)
     start = time.perf_counter()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Training was interrupted")
@@ -229,28 +151,6 @@ def _print_table(target: np.ndarray, found: list[_Clustering]) -> None:
         row = "{acc:7.3f}{nmi:7.3f}{ari:7.3f}{seconds:9.1f}".format(**_figures(target, clustering))
         print(f"{clustering.name:<{width}}{row}")
     print(flush=True)
-
-
-# -- recipes ----------------------------------------------------------------------------------
-
-
-def _recipes(args: argparse.Namespace) -> None:
-    from skdeepclust.recipes import RECIPES, find
-
-    if args.name is not None:
-        try:
-            print(find(args.method, args.name))
-        except ValueError as error:
-            args.error(str(error))
-        return
-    methods = importlib.import_module("skdeepclust").METHODS
-    for method in [args.method] if args.method else methods:
-        found = RECIPES.get(method, ())
-        print(f"{method} ({_short(method)})" if found else f"{method} has no recipes")
-        width = max((len(recipe.name) for recipe in found), default=0)
-        for recipe in found:
-            n = f"{recipe.n_samples:,} images"
-            print(f"  {recipe.name:<{width}}  {recipe.data.title}, {recipe.fitted}: {n}")
 
 
 # -- picture ----------------------------------------------------------------------------------

@@ -1,0 +1,77 @@
+"""The command line: ``skdeepclust fit FOLDER`` and its sisters."""
+
+import argparse
+import contextlib
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from skdeepclust.cli import demo, fit, predict, recipes, report
+
+__all__ = ["main"]
+
+_INTERRUPTED = 130  # what shells report of a command that Ctrl-C ended
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, default=None
+        Arguments; None takes those of the process.
+
+    Returns
+    -------
+    int
+        Exit status: 0, or 130 after Ctrl-C. Unusable arguments or files exit with 2, after one
+        line that says what to do.
+    """
+    parser = _parser()
+    args = parser.parse_args(argv)
+    try:
+        # A program gets the result alone, and people's words as messages.
+        with contextlib.redirect_stdout(sys.stderr) if args.json else contextlib.nullcontext():
+            result = args.run(args)
+        if args.json:
+            print(json.dumps(result, allow_nan=False, default=_plain))
+    except KeyboardInterrupt as stopped:
+        print(f"\n{stopped}" if stopped.args else "\nInterrupted.", file=sys.stderr)
+        return _INTERRUPTED
+    except (OSError, ValueError, TypeError, ImportError) as error:
+        if args.traceback:
+            raise
+        args.parser.error(" ".join(str(error).split()))
+    return 0
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Say in one line what to mend."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="skdeepclust",
+        description="Deep image clustering: sort unlabelled images into clusters.",
+        epilog="Begin with: skdeepclust fit FOLDER",
+    )
+    version = importlib.import_module("skdeepclust").__version__
+    parser.add_argument("--version", action="version", version=f"skdeepclust {version}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module in (demo, fit, predict, report, recipes):
+        command = module.add_to(commands)
+        command.formatter_class = argparse.RawDescriptionHelpFormatter
+        command.add_argument(
+            "--traceback", action="store_true", help="show where in the code an error arose"
+        )
+        command.set_defaults(parser=command)
+    return parser

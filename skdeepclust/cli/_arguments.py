@@ -1,0 +1,134 @@
+"""What arguments mean, for all commands."""
+
+import argparse
+import ast
+import difflib
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "add_classes",
+    "add_folder",
+    "add_json",
+    "add_model",
+    "add_page",
+    "estimator",
+    "integer",
+    "method",
+    "new_file",
+    "setting",
+    "short",
+]
+
+_UNTRAINED = "BackboneKMeans"
+
+
+def method(text: str) -> str:
+    """Class name of a method that trains, from that or its short form."""
+    return _named(text, list(importlib.import_module("skdeepclust").METHODS))
+
+
+def estimator(text: str) -> str:
+    """Class name of any estimator, from that or its short form."""
+    methods = importlib.import_module("skdeepclust").METHODS
+    return _named(text, [*methods, _UNTRAINED])
+
+
+def short(name: str) -> str:
+    """Return what a method is called here: propos for ProPosClustering."""
+    return name.lower().removesuffix("clustering").removeprefix("backbone")
+
+
+def _named(text: str, names: list[str]) -> str:
+    known = {short(name): name for name in names}
+    if short(text) in known:
+        return known[short(text)]
+    near = difflib.get_close_matches(short(text), known, n=1)
+    hint = f": did you mean {near[0]}?" if near else ""
+    raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(known)}{hint}")
+
+
+def integer(least: int) -> Callable[[str], int]:
+    """Parse an integer that is not below another."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) < 2**32:
+            raise argparse.ArgumentTypeError(f"must be an integer >= {least}, got {text!r}")
+        return int(text)
+
+    return parse
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """Parse NAME=VALUE; a value that is no literal of Python is a text."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"must be NAME=VALUE, got {text!r}")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
+def new_file(*suffixes: str) -> Callable[[str], Path]:
+    """Parse the path of a file to write, with one of some endings."""
+
+    def parse(text: str) -> Path:
+        path = Path(text)
+        if path.suffix.lower() not in suffixes:
+            raise argparse.ArgumentTypeError(f"{text!r} must end in {', '.join(suffixes)}")
+        if not path.parent.is_dir():
+            raise argparse.ArgumentTypeError(f"make the folder {str(path.parent)!r} first")
+        if path.is_dir():
+            raise argparse.ArgumentTypeError(f"{text!r} is a folder: name a file")
+        return path
+
+    return parse
+
+
+def add_folder(command: argparse.ArgumentParser) -> None:
+    """Let a command take a folder of images."""
+    command.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="images, in sub-folders as well"
+    )
+
+
+def add_model(command: argparse.ArgumentParser) -> None:
+    """Let a command take what `fit` has left."""
+    command.add_argument(
+        "model", type=Path, metavar="MODEL", help="what fit has written, or a file of model.save"
+    )
+    command.add_argument("--device", help="auto, cpu, cuda or mps (default: as it was trained)")
+
+
+def add_classes(command: argparse.ArgumentParser) -> None:
+    """Let a command know the classes, to score by."""
+    command.add_argument(
+        "--classes",
+        metavar="SOURCE",
+        help="known classes, to score by and never to train: 'folders' takes the name of the "
+        "folder that each image lies in; FILE.csv has the columns file and class",
+    )
+
+
+def add_page(command: argparse.ArgumentParser) -> None:
+    """Let a command say what its report looks like."""
+    command.add_argument(
+        "--map", choices=("tsne", "pca", "umap"), default="tsne", help="of the report (tsne)"
+    )
+    command.add_argument(
+        "--max-images",
+        type=integer(2),
+        default=10_000,
+        metavar="N",
+        help="most images on the page (default: 10000)",
+    )
+
+
+def add_json(command: argparse.ArgumentParser) -> None:
+    """Let a command answer programs."""
+    command.add_argument(
+        "--json", action="store_true", help="print the result as JSON, all else as messages"
+    )

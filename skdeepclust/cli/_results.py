@@ -1,0 +1,191 @@
+"""What commands say and leave behind."""
+
+import argparse
+import contextlib
+import csv
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "classes_of",
+    "duration",
+    "open_model",
+    "relative",
+    "scores",
+    "sort_files",
+    "told_warnings",
+    "write_labels",
+]
+
+_MODEL = "model.safetensors"
+
+
+@contextlib.contextmanager
+def told_warnings() -> Iterator[list[str]]:
+    """Print each warning as a line, once; yields them all."""
+    found: list[str] = []
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        text = " ".join(str(message).split())
+        if text not in found:
+            found.append(text)
+            print(f"Warning: {text}", file=sys.stderr, flush=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield found
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def relative(path: str, folder: Path) -> str:
+    """Return the name of an image inside its folder, with forward slashes."""
+    return Path(os.path.relpath(path, folder.expanduser())).as_posix()
+
+
+def open_model(args: argparse.Namespace) -> Any:
+    """Load the model that an argument names, be it file, its folder, or what fit has written."""
+    from skdeepclust.persistence import load
+
+    places = [args.model, args.model / _MODEL, args.model / "model" / _MODEL]
+    found = [place for place in places if place.is_file()]
+    if not found:
+        what = "holds no model" if args.model.is_dir() else "does not exist"
+        raise FileNotFoundError(f"MODEL={str(args.model)!r} {what}: make one by skdeepclust fit")
+    return load(found[0], **({"device": args.device} if args.device else {}))
+
+
+# -- files ------------------------------------------------------------------------------------
+
+
+def write_labels(
+    file: Any, names: Sequence[str], labels: np.ndarray, classes: Sequence[str] | None = None
+) -> None:
+    """Write a row for each image: its file, its cluster and its class, where that is known.
+
+    Parameters
+    ----------
+    file : path or file object
+        A path is replaced once the new table is complete.
+    names : sequence of str
+        The files.
+    labels : ndarray of shape (n_samples,), int
+        Cluster of each; -1 for one that could not be read.
+    classes : sequence of str, default=None
+        Class of each.
+    """
+    if isinstance(file, os.PathLike):
+        scratch = Path(f"{os.fspath(file)}.part")
+        with open(scratch, "w", newline="", encoding="utf-8", errors="surrogateescape") as opened:
+            write_labels(opened, names, labels, classes)
+        scratch.replace(file)
+        return
+    columns: list[Sequence[Any]] = [names, labels.tolist()]
+    head = ["file", "cluster"]
+    if classes is not None:
+        columns.append(classes)
+        head.append("class")
+    table = csv.writer(file, lineterminator="\n")
+    table.writerow(head)
+    table.writerows(zip(*columns, strict=True))
+
+
+def sort_files(how: str, folder: Path, names: Sequence[str], labels: np.ndarray, out: Path) -> None:
+    """Put each image into the folder of its cluster, as a copy or a link.
+
+    Parameters
+    ----------
+    how : {"copy", "symlink"}
+        What to put there.
+    folder : Path
+        Where the images are.
+    names : sequence of str
+        Of the images, inside it.
+    labels : ndarray of shape (n_samples,), int
+        Cluster of each; those below 0 are left out.
+    out : Path
+        Where the folders are made; it is replaced.
+    """
+    shutil.rmtree(out, ignore_errors=True)
+    digits = len(str(labels.max(initial=0)))
+    for name, k in zip(names, labels, strict=True):
+        if k < 0:
+            continue
+        source = (folder.expanduser() / name).absolute()
+        target = out / f"{k:0{digits}}" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if how == "symlink":
+            target.symlink_to(source)
+        else:
+            shutil.copy2(source, target)
+
+
+# -- classes ----------------------------------------------------------------------------------
+
+
+def classes_of(source: str | None, names: Sequence[str]) -> list[str] | None:
+    """Return the class of each image.
+
+    Parameters
+    ----------
+    source : str or None
+        ``"folders"``, or the path of a table with the columns file and class.
+    names : sequence of str
+        Of the images, inside their folder.
+
+    Returns
+    -------
+    list of str or None
+        None without a source.
+
+    Raises
+    ------
+    ValueError
+        If there is an image without a class.
+    """
+    if source is None:
+        return None
+    if source == "folders":
+        found = [Path(name).parent.as_posix() for name in names]
+        if "." in found:
+            raise ValueError(
+                f"--classes folders: {names[found.index('.')]!r} lies in no sub-folder of FOLDER"
+            )
+        return found
+    return _from_table(Path(source), names)
+
+
+def _from_table(path: Path, names: Sequence[str]) -> list[str]:
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        table = csv.DictReader(file)
+        if not {"file", "class"} <= set(table.fieldnames or ()):
+            raise ValueError(f"--classes {path}: its first line must name the columns file, class")
+        known = {Path(row["file"]).as_posix(): row["class"] for row in table}
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise ValueError(f"--classes {path}: it has no row for {missing[0]!r}")
+    return [known[name] for name in names]
+
+
+def scores(classes: Sequence[str] | None, labels: np.ndarray) -> dict[str, float] | None:
+    """Return ACC, NMI and ARI over the images that have a cluster."""
+    if classes is None:
+        return None
+    from skdeepclust.metrics import clustering_report
+
+    kept = labels >= 0
+    return clustering_report(np.asarray(classes)[kept], labels[kept])

@@ -1,0 +1,289 @@
+"""``skdeepclust fit``: cluster a folder of images."""
+
+import argparse
+import importlib
+import inspect
+import re
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skdeepclust.cli._arguments import (
+    add_classes,
+    add_folder,
+    add_json,
+    add_page,
+    estimator,
+    integer,
+    setting,
+)
+from skdeepclust.cli._results import (
+    classes_of,
+    duration,
+    relative,
+    scores,
+    sort_files,
+    told_warnings,
+    write_labels,
+)
+
+__all__ = ["add_to"]
+
+_EXAMPLES = """examples:
+  skdeepclust fit photos --n-clusters 10
+  skdeepclust fit photos --n-clusters 2-20 --method kmeans   (chooses how many)
+  skdeepclust fit photos --n-clusters 10 --method secu --epochs 50 --sort copy --out sorted
+
+OUT then holds labels.csv, the folder model, and report.html to open in a browser. After Ctrl-C or a
+crash, the same command goes on where it was."""
+
+
+def add_to(commands: Any) -> argparse.ArgumentParser:
+    """Add the command; returns its parser."""
+    fit: argparse.ArgumentParser = commands.add_parser(
+        "fit",
+        help="cluster a folder of images",
+        description="Train on the images of a folder, put each into a cluster, and report on it.",
+        epilog=_EXAMPLES,
+    )
+    add_folder(fit)
+    fit.add_argument(
+        "-k",
+        "--n-clusters",
+        type=_numbers,
+        default=8,
+        metavar="K",
+        help="number of clusters (default: 8); 2-20 chooses one of these, training twice",
+    )
+    fit.add_argument(
+        "--method",
+        type=estimator,
+        default="ProPosClustering",
+        metavar="NAME",
+        help="propos (default), idfd, secu or cdc; or kmeans, on a pretrained network",
+    )
+    fit.add_argument(
+        "--out", type=Path, metavar="OUT", help="folder of the results (default: FOLDER_clusters)"
+    )
+    _add_training(fit)
+    add_classes(fit)
+    fit.add_argument(
+        "--sort", choices=("copy", "symlink"), help="also put the images into OUT/clusters"
+    )
+    fit.add_argument("--no-report", action="store_true", help="write no report.html")
+    fit.add_argument("--overwrite", action="store_true", help="replace what OUT holds")
+    add_page(fit)
+    add_json(fit)
+    fit.set_defaults(run=_run)
+    return fit
+
+
+def _add_training(fit: argparse.ArgumentParser) -> None:
+    fit.add_argument("--epochs", type=integer(1), metavar="N", help="default: as of the method")
+    fit.add_argument("--recipe", metavar="NAME", help="a published run; see skdeepclust recipes")
+    fit.add_argument("--weights", help="of the network: DEFAULT downloads ImageNet's, or a file")
+    fit.add_argument("--device", help="auto, cpu, cuda or mps (default: auto)")
+    fit.add_argument("--seed", type=integer(0), default=0, metavar="N", help="default: 0")
+    fit.add_argument(
+        "--size", type=integer(8), metavar="N", help="pixels of a side, as the network sees them"
+    )
+    fit.add_argument(
+        "--set",
+        type=setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any other parameter of the method, such as lr=0.001",
+    )
+
+
+def _numbers(text: str) -> int | range:
+    """Parse a number, or a range of them."""
+    found = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
+    if not found or int(found[1]) < 1 or (found[2] and not 2 <= int(found[1]) < int(found[2])):
+        raise argparse.ArgumentTypeError(f"must be a number or a range like 2-20, got {text!r}")
+    return range(int(found[1]), int(found[2]) + 1) if found[2] else int(found[1])
+
+
+# -- the run ----------------------------------------------------------------------------------
+
+
+def _run(args: argparse.Namespace) -> dict[str, Any]:
+    from skdeepclust import ImageFiles
+
+    model = _estimator(args)
+    images = ImageFiles(args.folder, model.image_shape)
+    names = [relative(path, args.folder) for path in images.paths]
+    classes = classes_of(args.classes, names)
+    most = args.n_clusters[-1] if isinstance(args.n_clusters, range) else args.n_clusters
+    if most > len(images):
+        raise ValueError(f"--n-clusters {most}: FOLDER holds only {len(images)} images")
+    out = args.out or Path(f"{args.folder.expanduser().resolve().name}_clusters")
+    _make_room(args, out)
+    start = time.perf_counter()
+    with told_warnings() as warnings:
+        _train(args, model, images, out / "checkpoint")
+        seconds = time.perf_counter() - start
+        result = _write(args, out, model, names, classes)
+        if not args.no_report:
+            result["report"] = _report(args, out / "report.html", model, images, classes)
+    shutil.rmtree(out / "checkpoint", ignore_errors=True)
+    result |= {"seconds": round(seconds, 2), "warnings": warnings}
+    _print_result(result)
+    return result
+
+
+def _estimator(args: argparse.Namespace) -> Any:
+    """The estimator that the arguments describe, not fitted."""
+    method = getattr(importlib.import_module("skdeepclust"), args.method)
+    given = {
+        "max_epochs": args.epochs,
+        "weights": args.weights,
+        "device": args.device,
+        "image_shape": args.size and (3, args.size, args.size),
+        "on_error": "skip",
+        "random_state": args.seed,
+    }
+    chosen = {name: value for name, value in given.items() if value is not None} | dict(args.set)
+    known = inspect.signature(method).parameters
+    for name in chosen:
+        if name not in known:
+            raise ValueError(f"{args.method} has no parameter {name!r}: it has {', '.join(known)}")
+    if args.recipe is None:
+        model = method(**chosen)
+    elif hasattr(method, "from_recipe"):
+        model = method.from_recipe(args.recipe, **chosen)
+    else:
+        raise ValueError(f"--recipe: {args.method} has no recipes")
+    model._validate_params()  # before anything is written
+    return model
+
+
+def _make_room(args: argparse.Namespace, out: Path) -> None:
+    """See that nothing is lost and everything can be written."""
+    if args.sort and out.resolve().is_relative_to(args.folder.expanduser().resolve()):
+        raise ValueError(f"--out {out}: with --sort, name a folder that is not inside FOLDER")
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file: name a folder")
+    held = [path.name for path in out.iterdir()] if out.is_dir() else []
+    if args.overwrite:
+        shutil.rmtree(out / "checkpoint", ignore_errors=True)
+    elif "checkpoint" in held:  # which a finished run removes
+        print(f"Going on with the run in {out}; --overwrite begins anew.")
+    elif held:
+        raise ValueError(f"--out {out} holds files already: name another, or pass --overwrite")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+# -- training ---------------------------------------------------------------------------------
+
+
+def _train(args: argparse.Namespace, model: Any, images: Any, checkpoint: Path) -> None:
+    """Fit the model, from where a run before has stopped."""
+    if isinstance(args.n_clusters, range):
+        _keep(model, checkpoint / "choice")
+        k = _chosen(args, model.set_params(n_clusters=args.n_clusters[-1]), images)
+    else:
+        k = args.n_clusters
+    _keep(model.set_params(n_clusters=k), checkpoint / "run")
+    n, channels, height, width = images.shape
+    print(f"{n:,} images, seen as {channels} x {height} x {width}")
+    epochs = f", {model.max_epochs} epochs" if hasattr(model, "max_epochs") else ""
+    print(
+        f"{args.method}: {k} clusters{epochs}. Ctrl-C stops; the same command goes on.", flush=True
+    )
+    model.fit(images)
+    if model.net_.interrupted:
+        raise KeyboardInterrupt(
+            f"Stopped after {model.n_iter_} of {model.max_epochs} epochs. The same command goes on."
+        )
+
+
+def _keep(model: Any, checkpoint: Path) -> None:
+    """Have a model that trains leave its state, and show how far it is."""
+    if hasattr(model, "checkpoint"):
+        checkpoint.mkdir(parents=True, exist_ok=True)
+        # A log file has no use for a progress bar.
+        model.set_params(checkpoint=checkpoint, verbose=int(sys.stderr.isatty()))
+
+
+def _chosen(args: argparse.Namespace, model: Any, images: Any) -> int:
+    from skdeepclust.model_selection import KSelection
+
+    print(f"Choosing the number of clusters, by {args.method} with {model.n_clusters}", flush=True)
+    selection = KSelection(model, args.n_clusters, random_state=args.seed).fit(images)
+    found = int(selection.best_n_clusters_)
+    print(f"{found} clusters are chosen")
+    return found
+
+
+# -- results ----------------------------------------------------------------------------------
+
+
+def _write(
+    args: argparse.Namespace, out: Path, model: Any, names: list[str], classes: list[str] | None
+) -> dict[str, Any]:
+    """Write the labels and the model; returns what there is to say."""
+    labels = model.labels_
+    write_labels(out / "labels.csv", names, labels, classes)
+    (out / "model").mkdir(exist_ok=True)
+    found = scores(classes, labels)
+    model.save(out / "model" / "model.safetensors", card={"scores": found} if found else None)
+    if args.sort:
+        sort_files(args.sort, args.folder, names, labels, out / "clusters")
+    last = model.history_[-1] if model.history_ else {}
+    health = ("loss", "label_change", "size_entropy", "empty_clusters", "feature_std")
+    return {
+        "method": args.method,
+        "n_images": len(labels),
+        "n_clusters": model.n_clusters,
+        "sizes": np.bincount(labels[labels >= 0], minlength=model.n_clusters),
+        "skipped": [relative(path, args.folder) for path in model.skipped_],
+        "epochs": model.n_iter_,
+        "health": {name: last[name] for name in health if name in last},
+        "scores": found,
+        "labels": str(out / "labels.csv"),
+        "model": str(out / "model"),
+        "clusters": str(out / "clusters") if args.sort else None,
+        "report": None,
+    }
+
+
+def _report(
+    args: argparse.Namespace, path: Path, model: Any, images: Any, classes: list[str] | None
+) -> str:
+    from skdeepclust.inspection import ClusterReport
+
+    print("Writing the report ...", flush=True)
+    ClusterReport.from_estimator(
+        model,
+        images,
+        y=classes,
+        title=f"Clusters of {args.folder.expanduser().resolve().name}",
+        max_images=args.max_images,
+        map_method=args.map,
+        random_state=args.seed,
+    ).save(path)
+    return str(path)
+
+
+def _print_result(result: dict[str, Any]) -> None:
+    sizes = result["sizes"]
+    lines = [
+        f"{result['n_clusters']} clusters of {sizes.min():,} to {sizes.max():,} images, "
+        f"in {duration(result['seconds'])}"
+    ]
+    if result["skipped"]:
+        count = len(result["skipped"])
+        lines.append(f"{count} files could not be read, and have cluster -1 in labels.csv")
+    if result["scores"]:
+        found = "  ".join(f"{name.upper()} {value:.3f}" for name, value in result["scores"].items())
+        lines.append(f"against the classes: {found}")
+    for name in ("labels", "model", "clusters", "report"):
+        if result[name]:
+            lines.append(f"  {name:<9}{result[name]}")
+    print("\n".join(lines))

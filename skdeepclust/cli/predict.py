@@ -1,0 +1,68 @@
+"""``skdeepclust predict``: put other images into the clusters of a model."""
+
+import argparse
+import sys
+from typing import Any
+
+from skdeepclust.cli._arguments import add_classes, add_folder, add_json, add_model, new_file
+from skdeepclust.cli._results import (
+    classes_of,
+    open_model,
+    relative,
+    scores,
+    told_warnings,
+    write_labels,
+)
+
+__all__ = ["add_to"]
+
+_EXAMPLES = """examples:
+  skdeepclust predict photos_clusters more_photos
+  skdeepclust predict photos_clusters more_photos --out more.csv"""
+
+
+def add_to(commands: Any) -> argparse.ArgumentParser:
+    """Add the command; returns its parser."""
+    predict: argparse.ArgumentParser = commands.add_parser(
+        "predict",
+        help="put other images into the clusters of a model",
+        description="Assign the images of a folder to the clusters that fit has found, and print "
+        "a table of files and clusters; -1 stands for a file that cannot be read.",
+        epilog=_EXAMPLES,
+    )
+    add_model(predict)
+    add_folder(predict)
+    predict.add_argument(
+        "--out", type=new_file(".csv"), metavar="FILE", help="write the table, as FILE.csv"
+    )
+    add_classes(predict)
+    add_json(predict)
+    predict.set_defaults(run=_run)
+    return predict
+
+
+def _run(args: argparse.Namespace) -> dict[str, Any]:
+    from skdeepclust import ImageFiles
+
+    with told_warnings() as warnings:
+        model = open_model(args)
+        images = ImageFiles(args.folder, model.image_shape_in_)
+        names = [relative(path, args.folder) for path in images.paths]
+        classes = classes_of(args.classes, names)
+        labels = model.predict(images)
+    if args.out or not args.json:
+        write_labels(args.out or sys.stdout, names, labels, classes)
+    found = scores(classes, labels)
+    if args.out:
+        print(f"{len(names):,} images are in {args.out}")
+    if found:
+        shown = "  ".join(f"{name.upper()} {value:.3f}" for name, value in found.items())
+        print(f"against the classes: {shown}", file=sys.stderr)
+    return {
+        "n_images": len(names),
+        "labels": dict(zip(names, labels.tolist(), strict=True)),
+        "skipped": [name for name, k in zip(names, labels, strict=True) if k < 0],
+        "scores": found,
+        "out": args.out,
+        "warnings": warnings,
+    }

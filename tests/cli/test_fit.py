@@ -1,0 +1,241 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from skdeepclust import CDCClustering, cli, load
+from skdeepclust.cli._results import classes_of, duration
+from skdeepclust.datasets import load_digits_images
+from skdeepclust.metrics import clustering_accuracy
+from skdeepclust.persistence import read_card
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [  # hardly trained
+    pytest.mark.filterwarnings("ignore::skdeepclust.CollapseWarning"),
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
+FAST = ["--method", "cdc", "--epochs", "2", "--map", "pca", "--set", "backbone=mlp"]
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """Digits as files, in a folder for each class."""
+    images, target = load_digits_images(return_X_y=True)
+    for i, (image, digit) in enumerate(zip(images[:60], target[:60], strict=True)):
+        folder = tmp_path / "photos" / str(digit)
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = (image.reshape(8, 8) * 255 / images.max()).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i:03}.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "photos"
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def refused(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    out, err = capsys.readouterr()
+    assert stopped.value.code == 2 and out == "" and err.count("\n") == 1, err
+    return err
+
+
+def test_a_folder_becomes_labels_a_model_and_a_page(photos, capsys):
+    assert cli.main(["fit", "photos", "-k", "4", *FAST]) == 0
+    out = capsys.readouterr().out
+    assert "60 images, seen as 1 x 8 x 8" in out
+    labels = rows("photos_clusters/labels.csv")
+    names = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.png"))
+    assert [row["file"] for row in labels] == names
+    model = load("photos_clusters/model/model.safetensors")
+    assert [int(row["cluster"]) for row in labels] == model.labels_.tolist()
+    assert "<!doctype html>" in Path("photos_clusters/report.html").read_text()
+    assert not Path("photos_clusters/checkpoint").exists()
+    alone = CDCClustering(4, backbone="mlp", max_epochs=2, random_state=0).fit("photos")
+    assert (alone.labels_ == model.labels_).all()
+
+
+def test_the_answer_for_programs(photos, capsys):
+    command = ["fit", "photos", "-k", "10", "--classes", "folders", "--sort", "symlink"]
+    assert cli.main([*command, "--out", "there", "--json", *FAST]) == 0
+    found = json.loads(capsys.readouterr().out)
+    labels = rows(found["labels"])
+    clusters = np.array([int(row["cluster"]) for row in labels])
+    classes = [row["class"] for row in labels]
+    assert classes == [row["file"].split("/")[0] for row in labels]
+    assert found["sizes"] == np.bincount(clusters, minlength=10).tolist()
+    assert found["scores"]["acc"] == pytest.approx(clustering_accuracy(classes, clusters))
+    assert read_card("there/model/model.safetensors")["scores"] == found["scores"]
+    assert (found["n_images"], found["epochs"], found["skipped"]) == (60, 2, [])
+    assert found["health"]["loss"] > 0
+    for row in labels:
+        [link] = Path(found["clusters"]).glob(f"{row['cluster']}/{row['file']}")
+        assert link.resolve() == photos / row["file"]
+
+
+def test_copies_are_sorted_too(photos):
+    assert cli.main(["fit", "photos", "-k", "3", "--sort", "copy", "--no-report", *FAST]) == 0
+    copies = list(Path("photos_clusters/clusters").rglob("*.png"))
+    assert len(copies) == 60 and not any(path.is_symlink() for path in copies)
+    assert not Path("photos_clusters/report.html").exists()
+
+
+def test_a_broken_file_is_told_and_the_rest_clustered(photos, capsys):
+    (photos / "0" / "broken.png").write_text("no image")
+    assert cli.main(["fit", "photos", "-k", "3", "--json", *FAST]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["skipped"] == ["0/broken.png"]
+    assert "1 files could not be read" in err
+    assert [row["cluster"] for row in rows("photos_clusters/labels.csv")].count("-1") == 1
+
+
+def test_the_number_of_clusters_can_be_chosen(photos, capsys):
+    command = ["fit", "photos", "-k", "2-5", "--no-report", "--json"]
+    assert cli.main([*command, *FAST]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert 2 <= found["n_clusters"] <= 5
+    assert load(Path(found["model"]) / "model.safetensors").n_clusters == found["n_clusters"]
+
+
+def test_kmeans_takes_a_network_as_it_is(photos):
+    plain = ["--method", "kmeans", "--set", "backbone=identity", "--set", "weights=None"]
+    assert cli.main(["fit", "photos", "-k", "5", "--map", "pca", *plain]) == 0
+    assert len(rows("photos_clusters/labels.csv")) == 60
+
+
+def test_size_and_parameters_reach_the_method(photos):
+    more = ["--size", "12", "--set", "lr=0.002", "--seed", "7", "--no-report"]
+    assert cli.main(["fit", "photos", "-k", "3", *FAST, *more]) == 0
+    model = load("photos_clusters/model/model.safetensors")
+    assert model.image_shape_in_ == (3, 12, 12)
+    assert (model.lr, model.random_state) == (0.002, 7)
+
+
+def test_a_recipe_is_taken(photos, capsys):
+    command = ["fit", "photos", "-k", "3", "--method", "idfd", "--recipe", "cifar10"]
+    more = ["--epochs", "1", "--size", "8", "--set", "backbone=mlp", "--no-report"]
+    assert cli.main([*command, *more]) == 0
+    model = load("photos_clusters/model/model.safetensors")
+    assert (model.lr, model.optimizer, model.max_epochs) == (0.03, "sgd", 1)
+
+
+# -- stopping and going on --------------------------------------------------------------------
+
+
+def test_ctrl_c_is_gone_on_from(photos):
+    command = [sys.executable, "-m", "skdeepclust", "fit", "photos", "-k", "3", "--no-report"]
+    command += ["--method", "cdc", "--epochs", "80", "--set", "backbone=mlp"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    run = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    state = Path("photos_clusters/checkpoint/run")
+    while run.poll() is None and not any(state.glob("*.safetensors")):
+        time.sleep(0.02)
+    run.send_signal(signal.SIGINT)
+    assert run.communicate(timeout=60)[1].strip().endswith("The same command goes on.")
+    assert run.returncode == 130
+
+    again = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert "3 clusters" in again.stdout
+    whole = [*command, "--out", "whole"]
+    subprocess.run(whole, env=environment, check=True, capture_output=True)
+    assert rows("photos_clusters/labels.csv") == rows("whole/labels.csv")
+
+
+def test_another_run_does_not_go_on_from_it(photos, capsys, monkeypatch):
+    from skdeepclust.cli import fit
+
+    monkeypatch.setattr(fit, "_write", lambda *_: 1 / 0)  # the training is kept
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["fit", "photos", "-k", "3", *FAST])
+    monkeypatch.undo()
+    os.chdir(photos.parent)
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["fit", "photos", "-k", "4", *FAST])
+    out, err = capsys.readouterr()
+    assert "n_clusters was 3 and is 4" in err and "--overwrite begins anew" in out
+    assert cli.main(["fit", "photos", "-k", "4", "--overwrite", *FAST]) == 0
+
+
+# -- what cannot be done ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere"], "no such folder"),
+        (["empty"], "holds no image"),
+        (["photos", "-k", "61"], "holds only 60 images"),
+        (["photos", "-k", "0"], "a number or a range"),
+        (["photos", "-k", "5-2"], "a number or a range"),
+        (["photos", "--method", "propo"], "did you mean propos?"),
+        (["photos", "--method", "xyz"], "none of idfd, propos, secu, cdc, kmeans"),
+        (["photos", "--method", "kmeans", "--epochs", "3"], "no parameter 'max_epochs'"),
+        (["photos", "--method", "kmeans", "--recipe", "cifar10"], "no recipes"),
+        (["photos", "--recipe", "mnist"], "'mnist'"),
+        (["photos", "--set", "lrr=1"], "no parameter 'lrr'"),
+        (["photos", "--set", "lr=-1"], "'lr'"),
+        (["photos", "--set", "lr"], "NAME=VALUE"),
+        (["photos", "--classes", "nowhere.csv"], "nowhere.csv"),
+        (["photos", "--out", "full"], "holds files already"),
+        (["photos", "--out", "full/a.txt"], "is a file"),
+        (["photos", "--sort", "copy", "--out", "photos/sorted"], "not inside FOLDER"),
+        (["photos", "--size", "3"], "--size"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_status_2(arguments, words, photos, capsys):
+    Path("empty").mkdir()
+    Path("full").mkdir()
+    Path("full/a.txt").touch()
+    assert words in refused(["fit", *arguments], capsys)
+    assert not Path("photos_clusters").exists()
+
+
+def test_what_shows_only_in_training_is_one_line_too(photos, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["fit", "photos", "--weights", "nowhere.pt"])
+    err = capsys.readouterr().err
+    assert "nowhere.pt" in err and err.count("\n") == 1
+    assert cli.main(["fit", "photos", "-k", "3", *FAST]) == 0  # nothing is in the way
+
+
+def test_a_traceback_can_be_had(photos):
+    with pytest.raises(FileNotFoundError):
+        cli.main(["fit", "nowhere", "--traceback"])
+
+
+# -- classes ----------------------------------------------------------------------------------
+
+
+def test_classes_come_from_folders_or_a_table(tmp_path):
+    names = ["a/1.png", "b/c/2.png"]
+    assert classes_of(None, names) is None
+    assert classes_of("folders", names) == ["a", "b/c"]
+    table = tmp_path / "classes.csv"
+    table.write_text("file,class\nb/c/2.png,two\na/1.png,one\nother.png,x\n")
+    assert classes_of(str(table), names) == ["one", "two"]
+    with pytest.raises(ValueError, match=r"no row for 'd\.png'"):
+        classes_of(str(table), ["d.png"])
+    table.write_text("name;class\n")
+    with pytest.raises(ValueError, match="columns file, class"):
+        classes_of(str(table), names)
+    with pytest.raises(ValueError, match=r"'3\.png' lies in no sub-folder"):
+        classes_of("folders", ["a/1.png", "3.png"])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(4.4, "4 s"), (59.6, "1 min 0 s"), (3700, "1 h 1 min")]
+)
+def test_durations(seconds, words):
+    assert duration(seconds) == words

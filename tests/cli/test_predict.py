@@ -1,0 +1,84 @@
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from skdeepclust import BackboneKMeans, cli
+
+
+@pytest.fixture
+def saved(tmp_path, monkeypatch):
+    """A model of dark and bright squares, and a folder of others."""
+    monkeypatch.chdir(tmp_path)
+    for folder, count in (("old", 12), ("new", 7)):
+        for i in range(count):
+            place = tmp_path / folder / ("bright" if i % 2 else "dark")
+            place.mkdir(parents=True, exist_ok=True)
+            pixels = np.full((9, 9), 200 * (i % 2) + i, np.uint8)
+            pixels[0] = 255 - 200 * (i % 2)
+            Image.fromarray(pixels).save(place / f"{i}.png")
+    model = BackboneKMeans(2, backbone="identity", weights=None, random_state=0, on_error="skip")
+    model.fit("old")
+    Path("done/model").mkdir(parents=True)
+    model.save("done/model/model.safetensors")
+    return model
+
+
+@pytest.mark.parametrize("name", ["done", "done/model", "done/model/model.safetensors"])
+def test_a_table_is_printed(name, saved, capsys):
+    assert cli.main(["predict", name, "new"]) == 0
+    table = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["file"] for row in table] == sorted(row["file"] for row in table)
+    assert [int(row["cluster"]) for row in table] == saved.predict("new").tolist()
+
+
+def test_a_table_is_written(saved, capsys):
+    assert cli.main(["predict", "done", "new", "--out", "a.csv", "--classes", "folders"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "7 images are in a.csv\n"
+    assert "ACC 1.000" in err
+    table = list(csv.DictReader(Path("a.csv").open()))
+    assert {row["class"] for row in table} == {"bright", "dark"}
+
+
+def test_the_answer_for_programs(saved, capsys):
+    (Path("new") / "broken.png").write_text("no image")
+    assert cli.main(["predict", "done", "new", "--json", "--device", "cpu"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["labels"]["broken.png"] == -1
+    assert found["skipped"] == ["broken.png"]
+    assert list(found["labels"].values()) == saved.predict("new").tolist()
+
+
+def test_a_page_is_made(saved, capsys):
+    command = ["report", "done", "new", "--map", "pca", "--title", "Squares & more", "--json"]
+    assert cli.main(command) == 0
+    assert json.loads(capsys.readouterr().out)["report"] == "report.html"
+    assert "<h1>Squares &amp; more</h1>" in Path("report.html").read_text()
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(command)
+    assert "--overwrite" in capsys.readouterr().err
+    assert cli.main([*command, "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize("command", ["predict", "report"])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nothing", "new"], "does not exist"),
+        (["old", "new"], "holds no model"),
+        (["damaged.safetensors", "new"], "damaged.safetensors"),
+        (["done", "nowhere"], "no such folder"),
+        (["done", "done"], "holds no image"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_status_2(command, arguments, words, saved, capsys):
+    Path("damaged.safetensors").write_bytes(Path("done/model/model.safetensors").read_bytes()[:-9])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([command, *arguments])
+    out, err = capsys.readouterr()
+    assert out == "" and words in err and err.count("\n") == 1
