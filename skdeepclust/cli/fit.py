@@ -113,7 +113,7 @@ def _numbers(text: str) -> int | range:
 
 
 def _run(args: argparse.Namespace) -> dict[str, Any]:
-    from skdeepclust import ImageFiles
+    from skdeepclust.engine.files import ImageFiles
 
     model = _estimator(args)
     images = ImageFiles(args.folder, model.image_shape)

@@ -42,7 +42,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace) -> dict[str, Any]:
-    from skdeepclust import ImageFiles
+    from skdeepclust.engine.files import ImageFiles
 
     with told_warnings() as warnings:
         model = open_model(args)

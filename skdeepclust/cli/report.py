@@ -49,7 +49,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace) -> dict[str, Any]:
-    from skdeepclust import ImageFiles
+    from skdeepclust.engine.files import ImageFiles
     from skdeepclust.inspection import ClusterReport
 
     if args.out.exists() and not args.overwrite:
