@@ -33,6 +33,7 @@ from skdeepclust.engine.progress import EpochLines, ProgressBar
 from skdeepclust.engine.schedule import SCHEDULES, Schedule
 from skdeepclust.engine.step import is_out_of_memory
 from skdeepclust.engine.stream import STORAGES
+from skdeepclust.engine.tasks import EpochTasks
 from skdeepclust.engine.warn import warn_user
 from skdeepclust.nn.norm import ghost_batch_norm, rank_batch_norm
 from skdeepclust.ops.collective import rank, world_size
@@ -195,6 +196,10 @@ class DeepClusterer(ImageClusterer):
         """
         return cls(**find(cls.__name__, name).params | overrides)
 
+    @property
+    def _n_epochs(self) -> int:
+        return self.max_epochs
+
     # -- what a method implements -------------------------------------------------------
 
     def _objective(self, backbone: nn.Module, hp: SimpleNamespace) -> Objective:
@@ -328,7 +333,8 @@ class DeepClusterer(ImageClusterer):
             kind = given if isinstance(given, type) else type(given)
             if not issubclass(kind, Callback):
                 raise TypeError(f"callbacks must be callbacks of skorch, got {callback!r}")
-        return own + list(self.callbacks or [])
+        told = [] if self._tasks is None else [EpochTasks(self, self._tasks)]
+        return [*own, *(self.callbacks or ()), *told]
 
     def _hp(self, n_samples: int) -> SimpleNamespace:
         """Scalar parameters and n_samples: what an objective may know of the estimator."""

@@ -7,17 +7,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    ClusterMixin,
-    TransformerMixin,
-)
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skdeepclust._sklearn import fit_context
+from skdeepclust._sklearn import TransformingClusterer, fit_context
 from skdeepclust.backbones import auto_backbone, resolve_stem
 from skdeepclust.engine.device import resolve_device, resolve_precision
 from skdeepclust.engine.files import ImageFiles, as_lazy
@@ -36,9 +30,7 @@ from skdeepclust.persistence import save
 __all__ = ["ImageClusterer"]
 
 
-class ImageClusterer(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator
-):
+class ImageClusterer(TransformingClusterer):
     """What makes images of X, has a net made for them, and predicts with it.
 
     A subclass has the parameters named here, as fields or fixed, and implements `_train`.
@@ -105,6 +97,8 @@ class ImageClusterer(
         samples = self._read(X, reset=True)
         dtype, _ = resolve_precision(self.precision, device, samples.ndim == 4)
         self._check_enough(len(samples))
+        tasks = self._init_callback_context(max_subtasks=self._n_epochs)
+        tasks.call_on_fit_task_begin(estimator=self, X=X, y=y)
         self.image_paths_ = samples.paths if isinstance(samples, ImageFiles) else None
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         with together(device):
@@ -119,7 +113,13 @@ class ImageClusterer(
                 labels = self._conclude(images)
             self.labels_ = _with_gaps(labels, len(samples), list(unreadable), -1)
             self._report()
+        tasks.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self
+
+    @property
+    def _n_epochs(self) -> int:
+        """Epochs of all stages, for scikit-learn's callbacks."""
+        return 0
 
     def _prepare(self, images: Images) -> Images:
         """What training sees of the images."""
@@ -171,13 +171,13 @@ class ImageClusterer(
             message = f"Clusters {empty} of {k} hold no sample: too few distinct embeddings"
             warn_user(message, ConvergenceWarning)
         self.cluster_centers_ = net.objective.centers.float().cpu().numpy()
-        self._remember_history()
+        self._remember_history(self.net_)
         self.n_iter_ = len(self.history_)
         return labels
 
-    def _remember_history(self) -> None:
+    def _remember_history(self, net: ObjectiveNet) -> None:
         # An interrupted epoch has a row without figures.
-        self.history_ = [_row(row) for row in self.net_.history if "train_loss" in row]
+        self.history_ = [_row(row) for row in net.history if "train_loss" in row]
 
     # -- inference ------------------------------------------------------------------------
 

@@ -35,7 +35,24 @@ def save(
     omit: Iterable[str] = (),
     card: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a fitted estimator; see the method ``save`` of estimators."""
+    """Write a fitted estimator: what the method ``save`` of estimators does.
+
+    Parameters
+    ----------
+    estimator : ImageClusterer
+        Fitted.
+    path : path
+        Of the file.
+    omit : iterable of str, default=()
+        Parameters to leave out.
+    card : dict, default=None
+        What to tell readers of the file.
+
+    Raises
+    ------
+    ValueError, TypeError, OSError
+        As of the method.
+    """
     target = Path(path)
     if target.is_dir():
         raise ValueError(f"path={str(target)!r} is a folder: pass the name of a file in it")
@@ -243,7 +260,7 @@ def _fill(made: Any, tree: Mapping[str, Any]) -> None:
     net.rows = kept["history"]
     made.net_ = net
     _set_attributes(made, tree["attributes"])
-    made._remember_history()
+    made._remember_history(net)
 
 
 def rebuilt_backbone(backbone: Any, structure: Mapping[str, Any]) -> nn.Module:
@@ -269,7 +286,18 @@ def rebuilt_backbone(backbone: Any, structure: Mapping[str, Any]) -> nn.Module:
 
 
 def blank(shape: Sequence[int]) -> Views:
-    """Views that leave samples as they are, until a state is loaded into them."""
+    """Views that leave samples as they are, until a state is loaded into them.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        (C, H, W) of an image, or (n_features,) of a vector.
+
+    Returns
+    -------
+    Views
+        Without augmentation.
+    """
     if len(shape) == 1:
         return Views.for_vectors([], np.zeros(shape[0]), np.ones(shape[0]))
     channels, height, width = shape

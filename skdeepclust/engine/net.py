@@ -20,6 +20,7 @@ from skdeepclust.engine.objective import Learner, Objective, Run
 from skdeepclust.engine.optim import make_optimizer
 from skdeepclust.engine.processes import OwnRandomNumbers, synchronise
 from skdeepclust.engine.step import Gradients
+from skdeepclust.engine.tasks import EpochTasks
 from skdeepclust.ops import collective
 
 __all__ = ["ObjectiveNet"]
@@ -36,7 +37,11 @@ class ObjectiveNet(NeuralNet):
     ----------
     module : Learner
         Trained in place.
-    optimizer_name, momentum, weight_decay
+    optimizer_name : str, default="sgd"
+        See `make_optimizer`.
+    momentum : float, default=0.9
+        See `make_optimizer`.
+    weight_decay : float, default=0.0
         See `make_optimizer`.
     compile_step : bool, default=False
         See `Gradients`.
@@ -55,7 +60,7 @@ class ObjectiveNet(NeuralNet):
     collapsed : bool
         Whether training ended with all samples embedded alike.
     interrupted : bool
-        Whether a KeyboardInterrupt other than skorch's EarlyStopping ended training.
+        Whether a KeyboardInterrupt other than a callback's early stop ended training.
     """
 
     def __init__(
@@ -151,8 +156,8 @@ class ObjectiveNet(NeuralNet):
             try:
                 getattr(callback, method_name)(self, **kwargs)
             except KeyboardInterrupt as interrupt:
-                # EarlyStopping raises it to end training; that is not the user's Ctrl-C.
-                self.loop.stopped_early = isinstance(callback, EarlyStopping)
+                # These raise it to end training; that is not the user's Ctrl-C.
+                self.loop.stopped_early = isinstance(callback, EarlyStopping | EpochTasks)
                 stop = interrupt
                 break
         # A callback may judge by what differs from rank to rank, such as the time.

@@ -172,6 +172,10 @@ class SeCuClustering(DeepClusterer):
         "self_label_epochs": [Interval(Integral, 0, None, closed="left")],
     }
 
+    @property
+    def _n_epochs(self) -> int:
+        return self.max_epochs + self.self_label_epochs
+
     def _train(self, images: Images) -> ObjectiveNet:
         net = super()._train(images)
         if not self.self_label_epochs or net.interrupted:

@@ -10,14 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.random import RandomState
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    ClusterMixin,
-    MetaEstimatorMixin,
-    TransformerMixin,
-    clone,
-)
+from sklearn.base import MetaEstimatorMixin, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import (
     adjusted_rand_score,
@@ -29,7 +22,7 @@ from sklearn.utils import check_array, check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skdeepclust._sklearn import Interval, StrOptions, fit_context
+from skdeepclust._sklearn import Interval, StrOptions, TransformingClusterer, fit_context
 from skdeepclust.engine.warn import warn_user
 from skdeepclust.ops.kmeans import kmeans
 from skdeepclust.ops.silhouette import simplified_silhouette
@@ -134,13 +127,7 @@ _CURVES: dict[str, _Curve] = {
 # -- the estimator ------------------------------------------------------------------------
 
 
-class KSelection(
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    ClusterMixin,
-    MetaEstimatorMixin,
-    BaseEstimator,
-):
+class KSelection(MetaEstimatorMixin, TransformingClusterer):
     r"""Number of clusters, chosen without labels from one trained representation.
 
     The estimator is fitted once and embeds the samples once. k-means then clusters the
@@ -280,7 +267,11 @@ class KSelection(
         ks, n_samples = _numbers(self.n_clusters), _count(X)
         if n_samples is not None:
             _candidates(ks, n_samples)
-        self.estimator_ = clone(self.estimator).fit(X, None)  # FrozenEstimator insists on y
+        tasks = self._init_callback_context(max_subtasks=1)
+        tasks.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        inner = clone(self.estimator)
+        with tasks.subcontext("fit the estimator").propagate_callback_context(inner):
+            self.estimator_ = inner.fit(X, None)  # FrozenEstimator insists on y
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.estimator_, name):
                 setattr(self, name, getattr(self.estimator_, name))
@@ -288,6 +279,7 @@ class KSelection(
         finite = rows[np.isfinite(rows).all(axis=1)]
         self._choose(finite, _candidates(ks, len(finite)))
         self.labels_ = self._assign(rows)
+        tasks.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self
 
     def _choose(self, rows: np.ndarray, ks: list[int]) -> None:
