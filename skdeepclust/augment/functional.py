@@ -45,6 +45,7 @@ def crop_resize(x: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
     Parameters
     ----------
     x : Tensor of shape (B, C, H, W)
+        Images.
     boxes : Tensor of shape (B, 4)
         Top, left, height and width in whole pixels, inside the image.
     size : tuple of int
@@ -66,6 +67,7 @@ def central_boxes(x: Tensor, stretch: Tensor | None, ratio: tuple[float, float])
     Parameters
     ----------
     x : Tensor of shape (B, C, H, W)
+        Images.
     stretch : Tensor of shape (B,) or None
         How much wider each image was in proportion before it was squeezed into `x`.
     ratio : (float, float)
@@ -85,7 +87,20 @@ def central_boxes(x: Tensor, stretch: Tensor | None, ratio: tuple[float, float])
 
 
 def horizontal_flip(x: Tensor, flip: Tensor) -> Tensor:
-    """Mirror the images whose ``flip`` (bool, shape (B,)) is true."""
+    """Mirror some images.
+
+    Parameters
+    ----------
+    x : Tensor of shape (B, C, H, W)
+        Images with values in [0, 1].
+    flip : Tensor of shape (B,), bool
+        Which.
+
+    Returns
+    -------
+    Tensor of shape (B, C, H, W)
+        New images.
+    """
     return torch.where(flip.view(-1, 1, 1, 1), x.flip(-1), x)
 
 
@@ -104,11 +119,13 @@ def affine(
     Parameters
     ----------
     x : Tensor of shape (B, C, H, W)
+        Images.
     angle : Tensor of shape (B,)
         Clockwise rotation in degrees.
     translate : Tensor of shape (B, 2)
         Shift to the right and down in pixels.
     scale : Tensor of shape (B,)
+        Factor on the size of what is seen.
     shear : Tensor of shape (B, 2)
         Shear along x and along y in degrees.
     fill : float or Tensor broadcastable to x
@@ -125,7 +142,18 @@ def affine(
 
 
 def background(x: Tensor) -> Tensor:
-    """Median of each image's border pixels, per channel: shape (B, C, 1, 1)."""
+    """Find the median of each image's border pixels.
+
+    Parameters
+    ----------
+    x : Tensor of shape (B, C, H, W)
+        Images with values in [0, 1].
+
+    Returns
+    -------
+    Tensor of shape (B, C, 1, 1)
+        Per channel.
+    """
     sides = x[:, :, 1:-1, 0], x[:, :, 1:-1, -1]
     border = torch.cat([x[:, :, 0], x[:, :, -1], *sides], dim=2)
     # torch.median is not deterministic on CUDA; sorting is.
@@ -134,7 +162,18 @@ def background(x: Tensor) -> Tensor:
 
 
 def luma(x: Tensor) -> Tensor:
-    """Grey value of each pixel, shape (B, 1, H, W): ITU-R 601 weights for RGB, else the mean."""
+    """Grey value of each pixel.
+
+    Parameters
+    ----------
+    x : Tensor of shape (B, C, H, W)
+        Images with values in [0, 1].
+
+    Returns
+    -------
+    Tensor of shape (B, 1, H, W)
+        By the weights of ITU-R 601 for three channels, else their mean.
+    """
     if x.shape[1] != 3:
         return x.mean(1, keepdim=True)
     red, green, blue = x.split(1, dim=1)
@@ -142,19 +181,58 @@ def luma(x: Tensor) -> Tensor:
 
 
 def brightness(x: Tensor, factor: Tensor) -> Tensor:
-    """Multiply each image by its ``factor`` (shape (B,); 1 is the identity) and clamp."""
+    """Multiply each image by a factor, and clamp.
+
+    Parameters
+    ----------
+    x : Tensor of shape (B, C, H, W)
+        Images with values in [0, 1].
+    factor : Tensor of shape (B,)
+        1 is the identity.
+
+    Returns
+    -------
+    Tensor of shape (B, C, H, W)
+        New images.
+    """
     return (x * _per_sample(factor, x)).clamp_(0, 1)
 
 
 def contrast(x: Tensor, factor: Tensor) -> Tensor:
-    """Blend each image with its mean grey value (factor 0: flat, 1: identity) and clamp."""
+    """Blend each image with its mean grey value, and clamp.
+
+    Parameters
+    ----------
+    x : Tensor of shape (B, C, H, W)
+        Images with values in [0, 1].
+    factor : Tensor of shape (B,)
+        0 makes it flat, 1 is the identity.
+
+    Returns
+    -------
+    Tensor of shape (B, C, H, W)
+        New images.
+    """
     factor = _per_sample(factor, x)
     mean = luma(x.mean((2, 3), keepdim=True))
     return (x * factor).add_((1 - factor) * mean).clamp_(0, 1)
 
 
 def saturation(x: Tensor, factor: Tensor) -> Tensor:
-    """Blend each RGB image with its grey version (factor 0: grey, 1: identity) and clamp."""
+    """Blend each image with its grey version, and clamp.
+
+    Parameters
+    ----------
+    x : Tensor of shape (B, C, H, W)
+        Of another channel count than 3 they are returned as they are.
+    factor : Tensor of shape (B,)
+        0 makes it grey, 1 is the identity.
+
+    Returns
+    -------
+    Tensor of shape (B, C, H, W)
+        New images.
+    """
     if x.shape[1] != 3:
         return x
     return torch.lerp(luma(x), x, _per_sample(factor, x)).clamp_(0, 1)
@@ -189,7 +267,20 @@ def hue(x: Tensor, shift: Tensor) -> Tensor:
 
 
 def grayscale(x: Tensor, gray: Tensor) -> Tensor:
-    """Replace the RGB images whose ``gray`` (bool, shape (B,)) is true by their luma."""
+    """Replace some images by their grey version.
+
+    Parameters
+    ----------
+    x : Tensor of shape (B, C, H, W)
+        Of another channel count than 3 they are returned as they are.
+    gray : Tensor of shape (B,), bool
+        Which.
+
+    Returns
+    -------
+    Tensor of shape (B, C, H, W)
+        New images.
+    """
     # At the weights 0 and 1 lerp is exact, and faster than where.
     return torch.lerp(x, luma(x), _per_sample(gray, x)) if x.shape[1] == 3 else x
 
@@ -200,6 +291,7 @@ def gaussian_blur(x: Tensor, kernel_size: int, sigma: Tensor) -> Tensor:
     Parameters
     ----------
     x : Tensor of shape (B, C, H, W)
+        Images.
     kernel_size : int
         Odd number of taps; clipped to ``2 * side - 1`` on a side shorter than the kernel.
     sigma : Tensor of shape (B,)
@@ -215,12 +307,38 @@ def gaussian_blur(x: Tensor, kernel_size: int, sigma: Tensor) -> Tensor:
 
 
 def solarize(x: Tensor, threshold: Tensor) -> Tensor:
-    """Invert the values of each image from its ``threshold`` (shape (B,)) on; inf: identity."""
+    """Invert the values of each image from a threshold on.
+
+    Parameters
+    ----------
+    x : Tensor of shape (B, C, H, W)
+        Images with values in [0, 1].
+    threshold : Tensor of shape (B,)
+        Infinity is the identity.
+
+    Returns
+    -------
+    Tensor of shape (B, C, H, W)
+        New images.
+    """
     return torch.where(x >= _per_sample(threshold, x), 1 - x, x)
 
 
 def add_noise(x: Tensor, noise: Tensor) -> Tensor:
-    """Add ``noise`` (shape of ``x``) and clamp."""
+    """Add noise, and clamp.
+
+    Parameters
+    ----------
+    x : Tensor of shape (B, C, H, W)
+        Images with values in [0, 1].
+    noise : Tensor of shape (B, C, H, W)
+        What is added.
+
+    Returns
+    -------
+    Tensor of shape (B, C, H, W)
+        New images.
+    """
     return (x + noise).clamp_(0, 1)
 
 

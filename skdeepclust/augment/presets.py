@@ -163,6 +163,7 @@ def make_augmentations(augment: Any, shape: Shape, n_views: int) -> list[nn.Modu
     shape : tuple of int
         ``(C, H, W)`` of an image or ``(n_features,)`` of a vector.
     n_views : int
+        How many views the method wants.
 
     Returns
     -------

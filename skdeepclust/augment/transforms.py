@@ -105,6 +105,7 @@ class RandomHorizontalFlip(_Drawn):
     Parameters
     ----------
     p : float, default=0.5
+        Share of the images that are mirrored.
     """
 
     def __init__(self, p: float = 0.5) -> None:
@@ -169,6 +170,7 @@ class RandomGrayscale(_Drawn):
     Parameters
     ----------
     p : float, default=0.1
+        Share of the images that lose it.
     """
 
     def __init__(self, p: float = 0.1) -> None:
@@ -190,6 +192,7 @@ class GaussianBlur(_Drawn):
     sigma : (float, float), default=(0.1, 2.0)
         Range of the standard deviation in pixels.
     p : float, default=1.0
+        Share of the images that are blurred.
     """
 
     def __init__(self, kernel_size: int, sigma: Range = (0.1, 2.0), p: float = 1.0) -> None:
@@ -212,7 +215,9 @@ class RandomSolarize(_Drawn):
     Parameters
     ----------
     threshold : float
+        Value from which on they are inverted.
     p : float, default=0.5
+        Share of the images that are inverted.
     """
 
     def __init__(self, threshold: float, p: float = 0.5) -> None:
@@ -239,6 +244,7 @@ class RandomAffine(_Drawn):
     translate : (float, float), default=(0.0, 0.0)
         Largest shift along x and y, as a share of width and height.
     scale : (float, float), default=(1.0, 1.0)
+        Range of the factor on the size.
     shear : float, (float, float) or (float, float, float, float), default=0.0
         Range of the shear in degrees: along x for a number ``v``, which means ``(-v, v)``, and
         for two numbers; along x and y for four.
@@ -284,6 +290,7 @@ class GaussianNoise(_Drawn):
     Parameters
     ----------
     std : float, default=0.1
+        Standard deviation of the noise.
     clip : bool, default=True
         Clamp to [0, 1]: for images, not for standardised vectors.
     """
@@ -307,6 +314,7 @@ class VectorNoise(GaussianNoise):
     Parameters
     ----------
     std : float, default=0.1
+        Standard deviation of the noise.
     """
 
     def __init__(self, std: float = 0.1) -> None:
@@ -319,6 +327,7 @@ class FeatureMasking(_Drawn):
     Parameters
     ----------
     p : float, default=0.2
+        Share of the features that are replaced.
     """
 
     def __init__(self, p: float = 0.2) -> None:

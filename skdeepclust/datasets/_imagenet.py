@@ -81,8 +81,14 @@ def fetch_imagenet10(
 
     Parameters
     ----------
-    data_home, split, image_shape, return_X_y
+    data_home : path-like, default=None
         As for :func:`fetch_imagenet`; the folder may hold these classes only, or more.
+    split : {"train", "val", "train+val"}, default="train"
+        Part of the images; training images come first.
+    image_shape : (C, H, W), default=None
+        What methods see of each image.
+    return_X_y : bool, default=False
+        Return `(images, target)` only.
 
     Returns
     -------
@@ -114,8 +120,14 @@ def fetch_imagenet_dogs(
 
     Parameters
     ----------
-    data_home, split, image_shape, return_X_y
+    data_home : path-like, default=None
         As for :func:`fetch_imagenet`; the folder may hold these classes only, or more.
+    split : {"train", "val", "train+val"}, default="train"
+        Part of the images; training images come first.
+    image_shape : (C, H, W), default=None
+        What methods see of each image.
+    return_X_y : bool, default=False
+        Return `(images, target)` only.
 
     Returns
     -------
@@ -150,8 +162,12 @@ def fetch_tiny_imagenet(
     data_home : path-like, default=None
         Folder that holds `tiny-imagenet-200` as it was published: `train/WNID/images`, and
         `val/images` beside `val/val_annotations.txt`.
-    split, image_shape, return_X_y
-        As for :func:`fetch_imagenet`.
+    split : {"train", "val", "train+val"}, default="train"
+        Part of the images; training images come first.
+    image_shape : (C, H, W), default=None
+        What methods see of each image.
+    return_X_y : bool, default=False
+        Return `(images, target)` only.
 
     Returns
     -------

@@ -127,8 +127,10 @@ def read(path: str | os.PathLike[str], kind: str, version: int) -> dict[str, Any
     ----------
     path : path
         Of the file.
-    kind, version
-        As of `write`; other files, and those of later versions, are refused.
+    kind : str
+        As of `write`; other files are refused.
+    version : int
+        As of `write`; files of later versions are refused.
 
     Returns
     -------

@@ -147,7 +147,9 @@ def for_training(
     ----------
     lazy : LazyImages
         The training samples.
-    device, dtype
+    device : torch.device
+        As for `Images`.
+    dtype : torch.dtype
         As for `Images`.
     on_error : {"raise", "skip"}
         What to do about images that cannot be read.

@@ -256,7 +256,7 @@ class CDCObjective(Objective):
         return self.encoder(x)
 
     def scores(self, z: Tensor) -> Tensor:
-        """z_c of unit norm, (B, n_clusters)."""
+        """The category z_c at unit norm, (B, n_clusters)."""
         return F.normalize(self.category(z), dim=1)
 
     def health(self, run: Run) -> Vitals:

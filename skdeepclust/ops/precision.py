@@ -45,7 +45,18 @@ def _upcast(value: Any) -> Any:
 
 
 def fast_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bfloat16 faster than float32."""
+    """Whether the hardware multiplies bfloat16 faster than float32.
+
+    Parameters
+    ----------
+    device : torch.device
+        The hardware.
+
+    Returns
+    -------
+    bool
+        False where nobody knows.
+    """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":

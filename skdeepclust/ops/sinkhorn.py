@@ -69,7 +69,9 @@ def balance(scores: Tensor, epsilon: float, n_iterations: int) -> Tensor:
     Parameters
     ----------
     scores : Tensor of shape (B, K)
+        As for `sinkhorn`.
     epsilon : float
+        As for `sinkhorn`.
     n_iterations : int
         As for `sinkhorn`.
 

@@ -33,7 +33,18 @@ class DataSet:
     unlabeled: int = 0
 
     def size(self, split: str) -> int:
-        """Images of a split, whose parts are joined by "+"."""
+        """Count the images of a split.
+
+        Parameters
+        ----------
+        split : str
+            Parts, joined by "+".
+
+        Returns
+        -------
+        int
+            Images of all its parts.
+        """
         return sum(getattr(self, part) for part in split.split("+"))
 
 
@@ -53,25 +64,67 @@ DATA_SETS: Mapping[str, DataSet] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Setting:
-    """The value of a parameter and where it is from."""
+    """The value of a parameter and where it is from.
+
+    Attributes
+    ----------
+    value : object
+        Of the estimator's parameter.
+    source : str
+        Begins with a word that the recipe's references explain.
+    """
 
     value: Any
     source: str
 
 
 def cite(source: str, /, **values: Any) -> dict[str, Setting]:
-    """Settings that have one source."""
+    """Name one source for several settings.
+
+    Parameters
+    ----------
+    source : str
+        Where the values are from.
+    **values
+        Parameters of the estimator.
+
+    Returns
+    -------
+    dict of str to Setting
+        By the parameter's name.
+    """
     return {name: Setting(value, source) for name, value in values.items()}
 
 
 def recite(settings: Mapping[str, Setting], source: str) -> dict[str, Setting]:
-    """The values of settings with another source: a run that took them over."""
+    """Give settings another source: that of a run that took them over.
+
+    Parameters
+    ----------
+    settings : mapping of str to Setting
+        Of the first run.
+    source : str
+        Of the run that took them over.
+
+    Returns
+    -------
+    dict of str to Setting
+        The same values.
+    """
     return {name: Setting(setting.value, source) for name, setting in settings.items()}
 
 
 @dataclass(frozen=True)
 class Result:
-    """Figures that somebody published for a run, in percent; None where not given."""
+    """Figures that somebody published for a run.
+
+    Attributes
+    ----------
+    source : str
+        Who published them.
+    nmi, acc, ari : float or None
+        In percent; None where not given.
+    """
 
     source: str
     nmi: float | None = None
