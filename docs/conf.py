@@ -21,10 +21,11 @@ extensions = [
     "sphinx.ext.mathjax",
     "numpydoc",
     "myst_parser",
+    "augmented",
     "preset_table",
     "recipe_table",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_generated"]
 templates_path = ["_templates"]
 
 html_theme = "pydata_sphinx_theme"

@@ -7,6 +7,7 @@ import os
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import numpy as np
 import pytest
 
 from skdeepclust.datasets import load_digits_images
@@ -19,3 +20,38 @@ def digits():
     images, target = images[:300], target[:300]
     images.flags.writeable = target.flags.writeable = False
     return images, target
+
+
+@pytest.fixture
+def in_brief(monkeypatch, tmp_path):
+    """Make examples quick: few images, an epoch, no network; in a folder with photographs."""
+    from PIL import Image
+    from sklearn.utils import Bunch
+    from torchvision.models import resnet18
+
+    from skdeepclust.engine.net import ObjectiveNet
+
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for i, pixels in enumerate(np.random.default_rng(0).integers(256, size=(12, 40, 50, 3))):
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.jpg")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "skdeepclust.backbones.torchvision_state", lambda _: resnet18().state_dict()
+    )
+    images, target = load_digits_images(return_X_y=True)
+    some = Bunch(images=images[:200], target=target[:200])
+    colour = np.random.default_rng(0).integers(256, size=(40, 32, 32, 3), dtype=np.uint8)
+    cifar = Bunch(images=colour, target=np.arange(40) % 10)
+
+    def give(data):
+        return lambda return_X_y=False, **_: tuple(data.values()) if return_X_y else data
+
+    monkeypatch.setattr("skdeepclust.datasets.load_digits_images", give(some))
+    monkeypatch.setattr("skdeepclust.datasets.fetch_cifar10", give(cifar))
+    made = ObjectiveNet.__init__
+
+    def one_epoch(self, *args, **kwargs):
+        made(self, *args, **kwargs | {"max_epochs": 1})
+
+    monkeypatch.setattr(ObjectiveNet, "__init__", one_epoch)

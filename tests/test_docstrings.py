@@ -5,11 +5,9 @@ import inspect
 import pkgutil
 from dataclasses import is_dataclass
 
-import pytest
+from numpydoc.validate import validate
 
 import skdeepclust
-
-validate = pytest.importorskip("numpydoc.validate").validate
 
 # Of every name: a summary that ends with a full stop, sections in order, parameters that exist
 # and have a type and a description.

@@ -169,7 +169,6 @@ def test_callbacks_reach_the_training_through_a_choice_of_k(stop):
 
 
 def test_progress_bars_of_a_search(stop, capsys):
-    pytest.importorskip("rich")
     from sklearn.callback import ProgressBar
 
     model = fast(SeCuClustering, max_epochs=2, self_label_epochs=1)
