@@ -58,8 +58,8 @@ def of_pretrained(given, monkeypatch):
     monkeypatch.setattr(timm, "create_model", lambda name, **how: whole(name, **how | small))
     dino = timm.create_model("vit_small_patch16_224.dino", num_classes=0)
     save_file(dino.state_dict(), "dino.safetensors")
-    torch.save({"convolution.weight": torch.randn(64, 3, 7, 7), "convolution.bias": torch.zeros(64)},
-               "net.pt")  # fmt: skip
+    weights = {"weight": torch.randn(64, 3, 7, 7), "bias": torch.zeros(64)}
+    torch.save({f"convolution.{name}": value for name, value in weights.items()}, "net.pt")
 
 
 def of_monitoring(given, monkeypatch):
