@@ -32,6 +32,9 @@ html_theme = "pydata_sphinx_theme"
 html_title = project
 html_theme_options = {"secondary_sidebar_items": ["page-toc"], "show_prev_next": False}
 html_show_sourcelink = False
+# Pages without pages below them have nothing to navigate to.
+html_sidebars = {page.stem: [] for page in DOCS.glob("*.md") if "toctree" not in page.read_text()}
+toc_object_entries_show_parents = "hide"
 
 myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
 myst_heading_anchors = 3

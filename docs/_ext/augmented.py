@@ -84,7 +84,7 @@ class Augmented(SphinxDirective):
         path = Path(self.env.srcdir) / FOLDER / f"{name}.png"
         draw(path, IMAGES[self.options["images"]](), what)
         alt = f"Images, and beside each of them {VIEWS} views of it by {what}"
-        return [nodes.image(uri=f"/{FOLDER}/{path.name}", alt=alt)]
+        return [nodes.figure("", nodes.image(uri=f"/{FOLDER}/{path.name}", alt=alt))]
 
 
 def setup(app):
