@@ -50,13 +50,17 @@ def public(module):
     kinds = {"Classes": [], "Functions": [], "Data": []}
     for name in sorted(set(exported.__all__) - set(skdeepclust.__all__), key=str.lower):
         value = getattr(exported, name)
-        kind = "Classes" if inspect.isclass(value) else "Functions" if callable(value) else "Data"
+        routine = inspect.isroutine(value)
+        kind = "Classes" if inspect.isclass(value) else "Functions" if routine else "Data"
         kinds[kind].append(name)
     return kinds
 
 
 autosummary_context = {"public": public}
-suppress_warnings = ["config.cache"]  # a function in the configuration is built anew each time
+suppress_warnings = [
+    "config.cache",  # a function in the configuration is built anew each time
+    "ref.python",  # several classes have a `shape`; numpydoc asks for it by that name alone
+]
 
 
 def escape_shapes(app, what, name, obj, options, lines):

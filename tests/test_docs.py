@@ -1,5 +1,7 @@
 """What the pages of the documentation show works: their code, run in brief, and their links."""
 
+import importlib
+import pkgutil
 import re
 import sys
 from pathlib import Path
@@ -8,6 +10,8 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 import torch
+
+import skdeepclust
 
 DOCS = Path(__file__).parents[1] / "docs"
 INCLUDES = ("contributing.md", "own_method.md", "changelog.md")  # tested where they are
@@ -139,3 +143,20 @@ def test_every_page_is_found():
     for page in PAGES:
         text = (DOCS / page).read_text(encoding="utf-8")
         assert len(blocks(page)) == text.count("```python\n"), page
+
+
+def exports():
+    """Modules and what they export; those with an underscore and tables of recipes are ours."""
+    for module in pkgutil.walk_packages(skdeepclust.__path__, "skdeepclust."):
+        inside = any(part.startswith("_") for part in module.name.split("."))
+        if not inside and ".recipes." not in module.name:
+            yield module.name, set(getattr(importlib.import_module(module.name), "__all__", ()))
+
+
+def test_the_reference_has_every_public_name():
+    text = (DOCS / "api" / "index.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^   (skdeepclust[\w.]*)$", text, re.M))
+    found = dict(exports())
+    known = set(skdeepclust.__all__).union(*(found[name] for name in found if name in listed))
+    missing = {name: exported - known for name, exported in found.items() if exported - known}
+    assert not missing
