@@ -68,6 +68,7 @@ def of_pretrained(given, monkeypatch):
 
 def of_monitoring(given, monkeypatch):
     """Runs of services that nobody is logged in to."""
+    pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 has callbacks")
     run = SimpleNamespace(watch=lambda net: None, log=lambda row: None)
     started = SimpleNamespace(info=SimpleNamespace(run_id="1"))
 
