@@ -147,10 +147,10 @@ def test_every_page_is_found():
 
 
 def exports():
-    """Modules and what they export; those with an underscore and tables of recipes are ours."""
+    """Modules and what they export; those with an underscore, commands and recipes are ours."""
     for module in pkgutil.walk_packages(skdeepclust.__path__, "skdeepclust."):
         inside = any(part.startswith("_") for part in module.name.split("."))
-        if not inside and ".recipes." not in module.name:
+        if not inside and not module.name.startswith(("skdeepclust.cli.", "skdeepclust.recipes.")):
             yield module.name, set(getattr(importlib.import_module(module.name), "__all__", ()))
 
 

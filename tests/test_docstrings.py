@@ -14,8 +14,8 @@ import skdeepclust
 FORM = set("GL06 GL07 GL08 GL10 SS01 SS02 SS03 SS04 PR02 PR03 PR04 PR05 PR06 PR07 PR10".split())
 # Of what users call: every parameter, what is returned and what is yielded.
 CONTENT = {"PR01", "RT01", "YD01"}
-# Inside the engine a line may say it all.
-INSIDE = ("skdeepclust._", "skdeepclust.engine.", "skdeepclust.ops.collective.",
+# Inside the engine and the command line a line may say it all.
+INSIDE = ("skdeepclust._", "skdeepclust.cli.", "skdeepclust.engine.", "skdeepclust.ops.collective.",
           "skdeepclust.backbones.pretrained.")  # fmt: skip
 # Modules and hooks are called by the engine, and described where they are declared.
 CALLED_BY_US = ("skdeepclust.augment.", "skdeepclust.backbones.", "skdeepclust.nn.",
