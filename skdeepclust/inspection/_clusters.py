@@ -1,4 +1,4 @@
-"""What both pictures know of clusters: their numbers, their names and their colours."""
+"""What all pictures know of clusters: their numbers, their names and their colours."""
 
 from typing import Any
 
@@ -85,6 +85,29 @@ def order_clusters(
         raise ValueError(f"y must be 1-D, got shape {y.shape}")
     names = _match(y[labels >= 0], labels[labels >= 0])
     return [*names, *(k for k in clusters if k not in names)], names
+
+
+def sample(index: np.ndarray, max_samples: int | None, rng: np.random.RandomState) -> np.ndarray:
+    """Draw some of the samples that are to be shown.
+
+    Parameters
+    ----------
+    index : ndarray of int
+        Which there are.
+    max_samples : int or None
+        How many to draw at most; None is all.
+    rng : RandomState
+
+    Returns
+    -------
+    ndarray of int
+        Ascending.
+    """
+    if max_samples is not None and max_samples < 2:
+        raise ValueError(f"max_samples must be at least 2 or None, got {max_samples}")
+    if max_samples is None or len(index) <= max_samples:
+        return index
+    return np.sort(rng.choice(index, max_samples, replace=False))
 
 
 def _match(y: np.ndarray, labels: np.ndarray) -> dict[int, str]:

@@ -97,6 +97,95 @@ def test_very_small_embeddings(shape, method):
     assert display.positions.shape == (len(embedding), 2)
 
 
+def boxes(display):
+    """Return the extents (left, right, bottom, top) of all thumbnails."""
+    return np.array([image.get_extent() for image in display.ax_.images])
+
+
+def test_thumbnails_are_of_their_samples_and_do_not_overlap(groups):
+    embedding, labels = groups
+    images = np.random.default_rng(0).integers(0, 256, (60, 5, 6, 3), dtype=np.uint8)
+    display = EmbeddingDisplay.from_predictions(
+        embedding, labels, method="pca", images=images, thumbnails=12
+    )
+    assert 6 <= len(display.thumbnails) == len(display.ax_.images) <= 12
+    for (row, picture), box in zip(display.thumbnails.items(), boxes(display), strict=True):
+        np.testing.assert_allclose(picture, images[row] / 255)
+        np.testing.assert_allclose(
+            [box[:2].mean(), box[2:].mean()], display.positions[row], rtol=1e-6
+        )
+        assert (box[1] - box[0]) / (box[3] - box[2]) == pytest.approx(6 / 5)
+    for i, (left, right, bottom, top) in enumerate(boxes(display)):
+        for other in boxes(display)[:i]:
+            apart = right < other[0] or other[1] < left or top < other[2] or other[3] < bottom
+            assert apart
+    colors = [to_hex(frame.get_edgecolor()) for frame in display.ax_.patches]
+    points = display.ax_.collections[0].get_facecolors()
+    assert colors == [to_hex(points[row]) for row in display.thumbnails]
+
+
+def test_thumbnails_lie_within_the_map(groups):
+    display = EmbeddingDisplay.from_predictions(
+        *groups, method="pca", images=np.zeros((60, 5, 5)), thumbnails=20
+    )
+    display.figure_.canvas.draw()
+    (left, right), (bottom, top) = display.ax_.get_xlim(), display.ax_.get_ylim()
+    assert (boxes(display)[:, [0, 2]] > [left, bottom]).all()
+    assert (boxes(display)[:, [1, 3]] < [right, top]).all()
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")  # PCA finds no variance
+def test_samples_at_one_place_have_no_thumbnails(groups):
+    _, labels = groups
+    display = EmbeddingDisplay.from_predictions(
+        np.ones((60, 4)), labels, method="pca", images=np.zeros((60, 5, 5)), thumbnails=20
+    )
+    assert not display.thumbnails
+
+
+def test_thumbnails_of_files_decode_what_is_shown(tmp_path, monkeypatch):
+    from PIL import Image
+
+    from skdeepclust import BackboneKMeans
+    from skdeepclust.engine import files
+
+    shades = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), dtype=np.uint8)
+    for i, shade in enumerate(shades):
+        Image.fromarray(shade).save(tmp_path / f"{i:02}.png")
+    model = BackboneKMeans(2, backbone="identity", weights=None, random_state=0).fit(tmp_path)
+    decoded, real = [], files.decode
+    monkeypatch.setattr(files, "decode", lambda path, *a: decoded.append(path) or real(path, *a))
+    display = EmbeddingDisplay.from_estimator(model, tmp_path, method="pca", thumbnails=6)
+    for row, picture in display.thumbnails.items():
+        np.testing.assert_allclose(picture, shades[row] / 255)
+    assert len(decoded) == 2 * 30 + len(display.thumbnails)  # transform, predict
+
+
+def test_both_axes_have_one_scale(groups):
+    display = EmbeddingDisplay.from_predictions(*groups, method="pca")
+    assert display.ax_.get_aspect() == 1
+
+
+def test_without_umap_its_package_is_named(groups, monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(ImportError, match="umap-learn"):
+        EmbeddingDisplay.from_predictions(*groups, method="umap")
+
+
+@pytest.mark.slow  # its compilation takes a quarter of a minute
+@pytest.mark.parametrize("n", [60, 2])
+def test_umap(groups, n):
+    pytest.importorskip("umap", reason="umap-learn is not installed")
+    embedding, labels = groups
+    maps = [
+        EmbeddingDisplay.from_predictions(embedding[:n], labels[:n], method="umap")
+        for _ in range(2)
+    ]
+    assert maps[0].positions.shape == (n, 2)
+    np.testing.assert_array_equal(maps[0].positions, maps[1].positions)
+    assert maps[0].ax_.get_xlabel().startswith("UMAP")
+
+
 @pytest.mark.filterwarnings("ignore::skdeepclust.CollapseWarning")  # hardly trained
 def test_from_a_deep_clusterer(digits):
     images, target = digits
@@ -117,7 +206,11 @@ def test_given_axes_are_used(groups):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"method": "umap"}, "method must be one of"),
+        ({"method": "mds"}, "method must be one of"),
+        ({"thumbnails": -1}, "thumbnails must be at least 0"),
+        ({"thumbnails": 5}, "thumbnails=5 needs images"),
+        ({"thumbnails": 5, "images": np.zeros((9, 4, 4))}, "images holds 9 images"),
+        ({"thumbnails": 5, "images": np.zeros((60, 4))}, "holds vectors"),
         ({"max_samples": 1}, "max_samples"),
         ({"labels": [0, 1]}, "labels must have shape"),
         ({"y": [0, 1]}, "inconsistent numbers of samples"),
