@@ -18,6 +18,7 @@ __all__ = [
     "Mixing",
     "Spread",
     "Vitals",
+    "collapse_std",
     "collapsed",
     "feature_std",
     "signs",
@@ -152,9 +153,14 @@ class Mixing(nn.Module):
         return mixing
 
 
+def collapse_std(dim: int) -> float:
+    """Mean feature standard deviation below which features of `dim` dimensions have collapsed."""
+    return _STD_SHARE / math.sqrt(dim)
+
+
 def collapsed(std: float, dim: int) -> bool:
     """Whether a mean feature standard deviation means collapse in `dim` dimensions."""
-    return std < _STD_SHARE / math.sqrt(dim)
+    return std < collapse_std(dim)
 
 
 def signs(shares: np.ndarray, std: float, mixing: float, dim: int) -> dict[str, bool]:

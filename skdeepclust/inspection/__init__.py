@@ -1,7 +1,19 @@
-"""Pictures of a clustering: its members, the map of its embedding, and a page of both."""
+"""Pictures of a clustering, of its training and of the choice of its number of clusters."""
 
+from skdeepclust.inspection._confusion import ClusterConfusionDisplay
+from skdeepclust.inspection._curves import TrainingCurvesDisplay
 from skdeepclust.inspection._embedding import EmbeddingDisplay
 from skdeepclust.inspection._gallery import ClusterGalleryDisplay
+from skdeepclust.inspection._kselection import KSelectionDisplay
 from skdeepclust.inspection._report import ClusterReport
+from skdeepclust.inspection._silhouette import SilhouetteDisplay
 
-__all__ = ["ClusterGalleryDisplay", "ClusterReport", "EmbeddingDisplay"]
+__all__ = [
+    "ClusterConfusionDisplay",
+    "ClusterGalleryDisplay",
+    "ClusterReport",
+    "EmbeddingDisplay",
+    "KSelectionDisplay",
+    "SilhouetteDisplay",
+    "TrainingCurvesDisplay",
+]

@@ -2,18 +2,22 @@
 
 from typing import Any
 
+from skdeepclust.inspection._clusters import FAINT
 
-def new_axes(width: float, height: float) -> Any:
+
+def new_axes(width: float, height: float, rows: int = 1, columns: int = 1) -> Any:
     """Return the axes of a new pyplot figure of that size in inches.
 
     Parameters
     ----------
     width, height : float
         Size in inches.
+    rows, columns : int, default=1
+        How many axes there are.
 
     Returns
     -------
-    matplotlib.axes.Axes
+    matplotlib.axes.Axes, or ndarray of them if there are several
 
     Raises
     ------
@@ -27,7 +31,7 @@ def new_axes(width: float, height: float) -> Any:
             "Plotting needs matplotlib, which the extra skdeepclust[plot] installs: "
             'pip install "skdeepclust[plot]"'
         ) from error
-    return plt.subplots(figsize=(width, height), layout="constrained")[1]
+    return plt.subplots(rows, columns, figsize=(width, height), layout="constrained")[1]
 
 
 def blank(ax: Any) -> None:
@@ -40,3 +44,16 @@ def blank(ax: Any) -> None:
     """
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
+
+
+def ruled(ax: Any) -> None:
+    """Leave the axes the ticks and lines that are needed to read values.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where something with units is drawn.
+    """
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(FAINT)
+    ax.tick_params(labelsize=8, colors=FAINT, length=3)
