@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import math
 import re
 import sys
 from pathlib import Path
@@ -9,7 +10,12 @@ from pathlib import Path
 DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS / "_ext"), str(DOCS.parent)]
 
+import matplotlib  # noqa: E402
+from sphinx_gallery.sorting import ExplicitOrder  # noqa: E402
+
 import skdeepclust  # noqa: E402
+
+matplotlib.use("agg")
 
 project = "skdeepclust"
 author = copyright = "The skdeepclust developers"
@@ -22,6 +28,7 @@ extensions = [
     "numpydoc",
     "myst_parser",
     "augmented",
+    "sphinx_gallery.gen_gallery",
     "preset_table",
     "recipe_table",
 ]
@@ -38,6 +45,32 @@ toc_object_entries_show_parents = "hide"
 
 myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
 myst_heading_anchors = 3
+
+# Pages of the gallery, in the order in which to read them.
+EXAMPLES = [
+    "quickstart.py",
+    "plot_compare_methods.py",
+    "plot_look_at_clusters.py",
+    "plot_healthy_training.py",
+    "plot_augmentations.py",
+    "plot_number_of_clusters.py",
+    "plot_pretrained.py",
+    "plot_grid_search.py",
+    "plot_resume_and_save.py",
+    "plot_own_method.py",
+]
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "examples",
+    "within_subsection_order": ExplicitOrder(EXAMPLES),
+    "backreferences_dir": "api/backreferences",
+    "doc_module": ("skdeepclust",),
+    "capture_repr": (),  # pages show what is printed and drawn, no addresses of objects
+    "download_all_examples": False,
+    "min_reported_time": math.inf,  # how long the build took is nobody's business
+    "write_computation_times": False,
+    "show_signature": False,
+}
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"

@@ -4,7 +4,15 @@ Cluster images in ten lines
 
 ProPos clusters scikit-learn's handwritten digits without their classes, which then serve to score
 the result. Give a file name to keep the picture: ``python examples/quickstart.py digits.png``.
+
+This is a full training, of some minutes on one core, and the one page here that the documentation's
+build does not run. ``skdeepclust demo`` draws its clusters beside the maps of all methods:
+
+.. image:: /_static/demo.png
+   :alt: Members of the ten clusters of handwritten digits, and maps of the embeddings
 """
+
+# sphinx_gallery_thumbnail_path = '_static/demo.png'
 
 import sys
 
