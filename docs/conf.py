@@ -35,17 +35,6 @@ extensions = [
 exclude_patterns = ["_build", "_generated"]
 templates_path = ["_templates"]
 
-html_theme = "pydata_sphinx_theme"
-html_title = project
-html_theme_options = {"secondary_sidebar_items": ["page-toc"], "show_prev_next": False}
-html_show_sourcelink = False
-# Pages without pages below them have nothing to navigate to.
-html_sidebars = {page.stem: [] for page in DOCS.glob("*.md") if "toctree" not in page.read_text()}
-toc_object_entries_show_parents = "hide"
-
-myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
-myst_heading_anchors = 3
-
 # Pages of the gallery, in the order in which to read them.
 EXAMPLES = [
     "quickstart.py",
@@ -59,6 +48,24 @@ EXAMPLES = [
     "plot_resume_and_save.py",
     "plot_own_method.py",
 ]
+
+html_theme = "pydata_sphinx_theme"
+html_title = project
+html_theme_options = {
+    "secondary_sidebar_items": {
+        "**": ["page-toc"],
+        **{f"examples/{Path(name).stem}": [] for name in EXAMPLES},  # room for code
+    },
+    "show_prev_next": False,
+}
+html_show_sourcelink = False
+# Pages without pages below them have nothing to navigate to.
+html_sidebars = {page.stem: [] for page in DOCS.glob("*.md") if "toctree" not in page.read_text()}
+toc_object_entries_show_parents = "hide"
+
+myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "examples",
@@ -67,6 +74,7 @@ sphinx_gallery_conf = {
     "doc_module": ("skdeepclust",),
     "capture_repr": (),  # pages show what is printed and drawn, no addresses of objects
     "download_all_examples": False,
+    "remove_config_comments": True,
     "min_reported_time": math.inf,  # how long the build took is nobody's business
     "write_computation_times": False,
     "show_signature": False,

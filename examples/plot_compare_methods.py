@@ -15,7 +15,7 @@ from skdeepclust.inspection import EmbeddingDisplay
 from skdeepclust.metrics import clustering_report
 
 images, target = load_digits_images(return_X_y=True)
-images, target = images[:800], target[:800]
+images, target = images[:1200], target[:1200]
 
 # %%
 # Every method is an estimator

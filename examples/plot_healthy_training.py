@@ -7,6 +7,7 @@ loss does not tell, since a network that maps everything to one point has an eas
 shows a good training, a spoilt one, and the figures that tell them apart.
 """
 
+import textwrap
 import warnings
 
 import matplotlib.pyplot as plt
@@ -44,7 +45,7 @@ with warnings.catch_warnings(record=True) as caught:
     spoilt.fit(images)
 
 for warning in caught:
-    print(f"{warning.category.__name__}: {warning.message}")
+    print(textwrap.fill(f"{warning.category.__name__}: {warning.message}", 79))
 
 # %%
 # The loss and the sizes of the clusters look harmless. But ``feature_std`` lies in the red zone:
@@ -55,8 +56,8 @@ for warning in caught:
 TrainingCurvesDisplay.from_estimator(spoilt)
 
 # %%
-# The two side by side, and what the spoilt clusters hold
-# -------------------------------------------------------
+# The two side by side
+# --------------------
 #
 # ``quantities=`` chooses panels, and ``ax=`` draws them into a figure of yours.
 
@@ -65,5 +66,9 @@ for ax, model, name in zip(axes, (healthy, spoilt), ("healthy", "spoilt"), stric
     TrainingCurvesDisplay.from_estimator(model, quantities=["feature_std"], ax=ax)
     ax.set_title(name, loc="center", size=9)
 
+# %%
+# And the last proof: the members of a spoilt cluster have nothing in common.
+
 ClusterGalleryDisplay.from_estimator(spoilt, images, n_members=8, clusters=[0, 1, 2, 3])
-# sphinx_gallery_thumbnail_number = 2
+
+# sphinx_gallery_thumbnail_number = 1

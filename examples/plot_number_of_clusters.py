@@ -58,4 +58,8 @@ for ax, criterion in zip(axes, ("silhouette", "davies_bouldin"), strict=True):
 # The selection is a clusterer itself, of the number that it chose.
 
 SilhouetteDisplay.from_estimator(selection, images)
+
+# %%
+# Their members tell whether the number makes sense:
+
 ClusterGalleryDisplay.from_predictions(images, selection.labels_, n_borderline=0)

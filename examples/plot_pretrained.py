@@ -91,4 +91,4 @@ for row, photo, found, grid in zip(axes, photos, labels, grids, strict=True):
 # ---------------------
 
 EmbeddingDisplay.from_estimator(model, images, thumbnails=60)
-# sphinx_gallery_thumbnail_number = 3
+# sphinx_gallery_thumbnail_number = 2
