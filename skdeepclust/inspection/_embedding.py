@@ -59,8 +59,8 @@ class EmbeddingDisplay:
     Notes
     -----
     A t-SNE map shows which samples are neighbours. Distances between far groups, and the
-    sizes of groups, mean nothing in it, and little in one of UMAP, which is made faster where
-    samples are many (``pip install umap-learn``). PCA keeps distances as well as two axes can.
+    sizes of groups, mean nothing in it, and little in a map of UMAP. UMAP is faster where samples
+    are many, and needs ``pip install umap-learn``. PCA keeps distances as well as two axes can.
 
     Colours are ten that suit people with a colour vision deficiency, and repeat beyond.
 
@@ -123,7 +123,7 @@ class EmbeddingDisplay:
         max_samples : int, default=2000
             Show a random sample of so many; None shows all.
         random_state : int, RandomState or None, default=0
-            Seed of the sample and of t-SNE.
+            Seed of the sample, of t-SNE and of UMAP.
         ax : matplotlib.axes.Axes, default=None
             Where to draw; None makes a figure.
 
@@ -186,7 +186,7 @@ class EmbeddingDisplay:
         max_samples : int, default=2000
             Show a random sample of so many; None shows all.
         random_state : int, RandomState or None, default=0
-            Seed of the sample and of t-SNE.
+            Seed of the sample, of t-SNE and of UMAP.
         ax : matplotlib.axes.Axes, default=None
             Where to draw; None makes a figure.
 
