@@ -5,7 +5,6 @@ import os
 import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,9 +52,6 @@ def save(
     ValueError, TypeError, OSError
         As of the method.
     """
-    target = Path(path)
-    if target.is_dir():
-        raise ValueError(f"path={str(target)!r} is a folder: pass the name of a file in it")
     params, omit = estimator.get_params(deep=False), sorted(set(omit))
     for name in omit:
         if name not in params:
@@ -77,7 +73,7 @@ def save(
         },
         "tensors": _for_prediction(net.module_),
     }
-    write(target, _KIND, _VERSION, tree)
+    write(path, _KIND, _VERSION, tree)
 
 
 def _data(params: dict[str, Any]) -> dict[str, Any]:
