@@ -1,0 +1,44 @@
+"""Commands that people read somewhere can be typed."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from skdeepclust import cli
+from skdeepclust.cli import fit, predict, report
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMAND = re.compile(
+    r"(?:^|`|&& )skdeepclust ((?:fit|predict|report|demo|recipes)\b[^`\n>]*)", re.M
+)
+WRITTEN = sorted(
+    {" ".join(found.split()) for page in PAGES for found in COMMAND.findall(page.read_text())}
+    | {
+        line.split("   (")[0].strip().removeprefix("skdeepclust ")
+        for module in (fit, predict)
+        for line in module._EXAMPLES.splitlines()
+        if line.startswith("  skdeepclust ")
+    }
+)
+
+
+def test_commands_are_found():
+    assert len(WRITTEN) >= 10
+    assert "fit photographs --n-clusters 10" in WRITTEN
+
+
+@pytest.mark.parametrize("command", WRITTEN)
+def test_a_command_of_the_documentation_is_understood(command):
+    args = cli._parser().parse_args(shlex.split(command, comments=True))
+    assert callable(args.run)
+
+
+@pytest.mark.parametrize("module", [fit, predict, report])
+def test_each_command_has_an_example(module):
+    parser = cli._parser()
+    name = module.__name__.rpartition(".")[2]
+    [commands] = parser._subparsers._group_actions
+    assert f"skdeepclust {name} " in commands.choices[name].epilog
