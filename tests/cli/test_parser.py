@@ -12,8 +12,6 @@ from skdeepclust.cli import fit, predict, report
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMAND = re.compile(r"^(?:.*&& )?skdeepclust ([a-z]+ [^\n>]+|demo|recipes)", re.M)
-    r"(?:^|`|&& )skdeepclust ((?:fit|predict|report|demo|recipes)\b[^`\n>]*)", re.M
-)
 WRITTEN = sorted(
     {" ".join(found.split()) for page in PAGES for found in COMMAND.findall(page.read_text())}
     | {
