@@ -11,7 +11,9 @@ from skdeepclust.cli import fit, predict, report
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-COMMAND = re.compile(r"^(?:.*&& )?skdeepclust ([a-z]+ [^\n>]+|demo|recipes)", re.M)
+COMMAND = re.compile(
+    r"^(?:.*&& )?skdeepclust ((?:fit|predict|report|recipes) [^\n>]+|demo|recipes)", re.M
+)
 WRITTEN = sorted(
     {" ".join(found.split()) for page in PAGES for found in COMMAND.findall(page.read_text())}
     | {
