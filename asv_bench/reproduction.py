@@ -2,11 +2,10 @@
 
 import itertools
 import json
-import statistics
 
 from gpu import ROOFLINE
-from published import ABLATION, ALL, FAST, METHODS, SMALL, recipe
-from report import GRID, software, spread, table
+from published import ABLATION, ALL, FAST, FIRST, METHODS, SMALL, recipe
+from report import GRID, SCORES, software, spread, table
 
 MISSING = "not yet measured"
 SHARE = 0.6  # of the roofline that the expected minutes are worked out with
@@ -32,22 +31,31 @@ class Group:
     def scored(self):
         return self.recipe.scored or self.recipe.fitted
 
-    def cell(self, name, split=None):
-        """Mean and deviation of a score on the split that is scored."""
-        text = spread([row["scores"][split or self.scored][name] for row in self.rows], ".3f")
-        return text or ("failed" if self.failed else MISSING)
+    def cell(self, split=None):
+        """ACC, NMI and ARI on a split, by default the one that is scored."""
+        if not self.rows:
+            return "failed" if self.failed else MISSING
+        found = [row["scores"][split or self.scored] for row in self.rows]
+        return " / ".join(spread([each[s] for each in found], ".3f") for s in SCORES)
 
-    def of_the_bank(self):
+    @property
+    def fitted(self):
+        """Those on the split that was fitted, where that is another and has classes."""
+        split = self.recipe.fitted
+        return "-" if split == self.scored or "unlabeled" in split else self.cell(split)
+
+    @property
+    def bank(self):
+        """Of the memory bank's clusters."""
         if self.recipe.method != "IDFDClustering":
             return "-"
-        return spread([row["bank_acc"] for row in self.rows], ".3f") or MISSING
+        names = [f"bank_{name}" for name in SCORES]
+        found = [spread([row[name] for row in self.rows], ".3f") for name in names]
+        return " / ".join(found) if self.rows else MISSING
 
-    def of_the_fitted(self):
-        fitted = self.recipe.fitted
-        return "-" if fitted == self.scored or "unlabeled" in fitted else self.cell("acc", fitted)
-
+    @property
     def minutes(self):
-        return spread([row["seconds"] / 60 for row in self.rows], ".1f") or MISSING
+        return spread([row["seconds"] / 60 for row in self.rows], ".1f") or "-"
 
 
 def recorded(folder):
@@ -83,16 +91,13 @@ def expected(group):
 
 def beside_published(found):
     """Our figures beside those of the papers."""
-    head = ["method", "recipe", "fitted, scored", "published ACC", "asked for", "ACC", "NMI", "ARI"]
-    head += ["ACC, fitted", "ACC of the bank", "minutes", "runs"]
+    head = ["method", "recipe", "fitted, scored", "published ACC", "asked for", "ACC / NMI / ARI"]
     lines = []
     for group in found:
         splits = f"{group.recipe.fitted}, {group.scored}"
-        line = [group.title, group.how, splits, published(group), goal(group)]
-        line += [group.cell(name) for name in ("acc", "nmi", "ari")]
-        line += [group.of_the_fitted(), group.of_the_bank(), group.minutes(), str(len(group.rows))]
-        lines.append(line)
-    return table(head, lines)
+        line = [group.title, group.how, splits, published(group), goal(group), group.cell()]
+        lines.append([*line, group.fitted, group.bank, group.minutes, str(len(group.rows))])
+    return table([*head, "on the fitted", "of the bank", "minutes", "runs"], lines)
 
 
 def published(group):
@@ -110,19 +115,13 @@ def goal(group):
 
 
 def small(found):
-    head = ["method", "epochs", "ACC", "NMI", "ARI", "ACC of the bank", "minutes", "slices", "runs"]
-    lines = [
-        [
-            group.title,
-            str(group.recipe.params["max_epochs"]),
-            *(group.cell(name) for name in ("acc", "nmi", "ari")),
-            group.of_the_bank(),
-            group.minutes(),
-            ", ".join(str(len(row["slices"])) for row in group.rows) or "-",
-            str(len(group.rows)),
-        ]
-        for group in found
-    ]
+    head = ["method", "epochs", "ACC / NMI / ARI", "of the bank", "minutes", "slices", "runs"]
+    lines = []
+    for group in found:
+        epochs = str(group.recipe.params["max_epochs"])
+        slices = ", ".join(str(len(row["slices"])) for row in group.rows) or "-"
+        line = [group.title, epochs, group.cell(), group.bank, group.minutes, slices]
+        lines.append([*line, str(len(group.rows))])
     return table(head, lines)
 
 
@@ -163,13 +162,14 @@ def render(rows):
     ablation = groups(rows, "cifar10", "fast", ABLATION)
     others = [group for data in OTHERS for group in groups(rows, data, "paper")]
     first = [g for g in cifar10 if g.how == "fast"] + [g for g in cifar10 if g.how == "paper"]
+    tried = [g for g in groups(rows, "cifar10", "small") if g.rows or g.method in FIRST]
     pictures = [f"![{text}]({name})" for name, text, _ in figures(rows)]
     ran = sorted({software(row) for row in rows})
     page = PAGE.format(
         cifar10=beside_published(cifar10),
         ablation=beside_published(ablation),
         others=beside_published_elsewhere(others),
-        small=small(groups(rows, "cifar10", "small")),
+        small=small(tried),
         pictures="\n\n".join(pictures),
         open=still_open(first + ablation + others),
         fast=reasons(FAST, "cifar10", "fast"),
@@ -259,15 +259,16 @@ def panel(top, bottom, rows):
 
 
 def final(row):
-    return statistics.mean(figures["acc"] for figures in [row["scores"][row["protocol"]["scored"]]])
+    return row["scores"][row["protocol"]["scored"]]["acc"]
 
 
-PAGE = f"""% Written by asv_bench/reproduce.py from asv_bench/results/reproduction/*.json: do not edit.
+PAGE = f"""% Written by asv_bench/reproduce.py from what it recorded: do not edit.
 
 # The papers' figures
 
-What `{COMMAND}` found with the settings of the papers, beside what was published.
-[Results](results.md) are another thing: all methods at their default parameters, on small data.
+What `{COMMAND}` found with the settings of the papers, beside what was
+published. [Results](results.md) are another thing: all methods at their default parameters, on
+small data.
 
 ## CIFAR-10
 
@@ -309,31 +310,33 @@ ACC.
   setting was chosen by them. ACC is the accuracy after Hungarian matching, NMI has the arithmetic
   mean, ARI is the adjusted Rand index.
 - **ACC while it trains** is to look at. It comes from the labels that the method itself has at the
-  end of an epoch, on the fitted split; nothing in training reads it. Those of IDFD are clusters of its
-  memory bank, those of ProPos the pseudo-labels, those of SeCu the first head's.
+  end of an epoch, on the fitted split; nothing in training reads it. Those of IDFD are clusters of
+  its memory bank, those of ProPos the pseudo-labels, those of SeCu the first head's.
 - **IDFD's paper clusters the memory bank.** `bank_acc` is that, by k-means of 20 restarts;
-  the column ACC is of `labels_`, clusters of the clean embedding, which new images can be assigned to.
+  the other scores are those of `labels_`, clusters of the clean embedding, which take new images, too.
 - **SeCu** was published at 0.930, almost surely after self-labelling, which has a row of its own;
-  one stage is not checked against the paper, and CoKe came before it. SeCu is scored on the test split.
+  one stage is not checked against the paper, and CoKe came before it. The test split is scored.
 - **CDC** has no published figure on CIFAR-10 and no official code: its recipe is a reconstruction.
 - **Restarted** runs, which go on from weights alone, would be said to be: `restarted` is false in
   every file, since a state holds all of a training.
-- **Seconds** are the wall time of all slices together: reading the state, training, k-means and
+- **Minutes** are the wall time of all slices together: reading the state, training, k-means and
   scores. Those on a CPU are of cores that other work shared.
 
 ## Not yet run
 
 Expected minutes are worked out, not measured: work and traffic of each image on an H200 that
-computes in bfloat16, at {SHARE:.0%} of what it could do. In the order in which to run them on one
-device; to each command belong `--device cuda --data-home FOLDER`, and `--minutes 9` where commands
-may take ten.
+computes in bfloat16, at {SHARE:.0%} of what it could do. They stand in the order in which to run
+them on one device. To each command belong `--device cuda --data-home FOLDER`, and `--minutes 9`
+where commands may take ten; without `--method` it runs SeCu, IDFD, ProPos and CDC.
 
 {{open}}
 
 ## In slices
 
 ```bash
-until {COMMAND} --recipe fast --data-home FOLDER --minutes 9; do [ $? = 75 ] || break; done
+until {COMMAND} --recipe fast --data-home FOLDER --minutes 9; do
+    [ $? = 75 ] || break
+done
 ```
 
 | exit status | |
@@ -345,16 +348,17 @@ until {COMMAND} --recipe fast --data-home FOLDER --minutes 9; do [ $? = 75 ] || 
 | 130, 143 | Ctrl-C or SIGTERM; call again to go on |
 
 The minutes count from the start of the command. The step that is being made then is the last one,
-and its state is written; what comes after the last epoch, k-means and scores, is not cut off: leave it
-a minute. The next call goes on from there, on a CPU to bit for bit the result of a run without
+and its state is written; what comes after the last epoch, k-means and scores, is not cut off: leave
+it a minute. The next call goes on from there, on a CPU to bit for bit the result of a run without
 slices. A process that is killed loses the epoch that it was in. States are kept in
 `asv_bench/.reproduce` (`--state`) until a run has ended.
 
-A file in `asv_bench/results/reproduction` has, for one run: `settings`, all that a result depends on;
-`protocol`; `commit`, versions, device, `threads`, and the same for each of the `slices`; `seconds`;
-`images_per_second`, the median of the epochs; `scores` by split, and `bank_acc`, `bank_nmi` and
-`bank_ari` of IDFD; `curve`, the scores every ten epochs; `history`, the loss, its terms and the
-figures of health of every epoch; `labels_sha256`; `collapsed`; and `restarted`.
+A file in `asv_bench/results/reproduction` has, for one run: `settings`, all that a result depends
+on; `protocol`; `commit`, versions, device and `threads`, also for each of the `slices`, with its
+warnings; `seconds`; `images_per_second`, the median of the epochs; `scores` by split, and
+`bank_acc`, `bank_nmi` and `bank_ari` of IDFD; `curve`, the scores every ten epochs; `history`, the
+loss, its terms and the figures of health of every epoch; `labels_sha256`; `collapsed`; and
+`restarted`.
 
 ## The fast recipes
 

@@ -1,4 +1,4 @@
-"""One run of reproduce.py: trained in slices, each stopped when its time is up, scored at the end."""
+"""One run of reproduce.py: trained in slices that end when their time is up, then scored."""
 
 import functools
 import hashlib
