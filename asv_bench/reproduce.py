@@ -54,8 +54,9 @@ def run_all(args, deadline):
 
 
 def ended(run):
-    """Whether there is a result, or an error, of these settings."""
-    return run.file.exists() and run.key.items() <= read(run.file).items()
+    """Whether there is a result of these settings, or an error that is to stand."""
+    row = read(run.file) if run.file.exists() else {}
+    return run.key.items() <= row.items() and not (run.args.retry and "error" in row)
 
 
 def conclude(run, deadline):
@@ -72,7 +73,8 @@ def conclude(run, deadline):
     if found is None:
         return False
     write(run.file, run.key | found)
-    shutil.rmtree(run.state, ignore_errors=True)
+    if "error" not in found:
+        shutil.rmtree(run.state, ignore_errors=True)
     print(f"{run.name}: {outcome(found)}", flush=True)
     return True
 
@@ -132,6 +134,8 @@ def add_limits(parser):
     parser.add_argument("--minutes", type=minutes, default=math.inf, help="of this call")
     parser.add_argument("--every", type=integer(1), help="epochs between two scores")
     parser.add_argument("--epochs", type=integer(1), help="for trials, with --out")
+    parser.add_argument("--retry", action="store_true", help="run again what has failed")
+    parser.add_argument("--eager", action="store_true", help="do not compile the step on CUDA")
 
 
 def add_places(parser):
@@ -176,7 +180,7 @@ def minutes(text):
 
 
 def read(path):
-    return json.loads(path.read_text()) if path.exists() else None
+    return json.loads(path.read_text())
 
 
 def main(argv=None):

@@ -4,7 +4,7 @@ import itertools
 import json
 
 from gpu import ROOFLINE
-from published import ABLATION, ALL, FAST, FIRST, METHODS, SMALL, recipe
+from published import ABLATION, ALL, FAST, FIRST, METHODS, SMALL, has, recipe
 from report import GRID, SCORES, software, spread, table
 
 MISSING = "not yet measured"
@@ -64,8 +64,7 @@ def recorded(folder):
 
 def groups(rows, data, how, methods=METHODS):
     """Of every method that has the recipe for the data set."""
-    known = [m for m in methods if how == "small" or data in ALL[m].published]
-    return [Group(method, data, how, rows) for method in known]
+    return [Group(name, data, how, rows) for name in methods if has(name, data, how)]
 
 
 # -- expected minutes ---------------------------------------------------------------------
@@ -97,7 +96,7 @@ def beside_published(found):
         splits = f"{group.recipe.fitted}, {group.scored}"
         line = [group.title, group.how, splits, published(group), goal(group), group.cell()]
         lines.append([*line, group.fitted, group.bank, group.minutes, str(len(group.rows))])
-    return table([*head, "on the fitted", "of the bank", "minutes", "runs"], lines)
+    return table([*head, "on the fitted", "of the bank", "minutes", "runs"], lines, "---")
 
 
 def published(group):
@@ -135,7 +134,7 @@ def still_open(found):
         asked = f"--method {group.method} --data {group.data} --recipe {group.how}"
         told = "not worked out" if minutes is None else f"{minutes:.0f}"
         lines.append([f"{group.title}, {group.data}", group.how, told, f"`{COMMAND} {asked}`"])
-    return table(["method, data", "recipe", "expected minutes", "command"], lines)
+    return table(["method, data", "recipe", "expected minutes", "command"], lines, "---")
 
 
 def reasons(settings, data, how):
@@ -148,7 +147,7 @@ def reasons(settings, data, how):
             [f"`{name}`", f"`{s.value!r}`", *([f"`{base.get(name)!r}`"] if base else []), s.source]
             for name, s in changed.items()
         ]
-        parts += [f"**{METHODS[kind].title}**", table(head, lines)]
+        parts += [f"**{METHODS[kind].title}**", table(head, lines, "---")]
     return "\n\n".join(parts)
 
 
@@ -157,11 +156,10 @@ def reasons(settings, data, how):
 
 def render(rows):
     """Text of docs/reproduction.md."""
-    both = [groups(rows, "cifar10", how) for how in ("paper", "fast")]
-    cifar10 = [group for pair in zip(*both, strict=True) for group in pair]
+    paper, fast = (groups(rows, "cifar10", how) for how in ("paper", "fast"))
+    cifar10 = sorted(paper + fast, key=lambda group: list(METHODS).index(group.method))
     ablation = groups(rows, "cifar10", "fast", ABLATION)
     others = [group for data in OTHERS for group in groups(rows, data, "paper")]
-    first = [g for g in cifar10 if g.how == "fast"] + [g for g in cifar10 if g.how == "paper"]
     tried = [g for g in groups(rows, "cifar10", "small") if g.rows or g.method in FIRST]
     pictures = [f"![{text}]({name})" for name, text, _ in figures(rows)]
     ran = sorted({software(row) for row in rows})
@@ -171,7 +169,7 @@ def render(rows):
         others=beside_published_elsewhere(others),
         small=small(tried),
         pictures="\n\n".join(pictures),
-        open=still_open(first + ablation + others),
+        open=still_open(fast + paper + ablation + others),
         fast=reasons(FAST, "cifar10", "fast"),
         reduced=reasons(SMALL, "cifar10", "small"),
         ran="\n".join(f"- {text}" for text in ran) or "nowhere yet",
@@ -274,8 +272,8 @@ small data.
 
 Recipe `paper` has the published epochs and settings, see [recipes](recipes.md), but for the
 precision: it computes in bfloat16 where the device is made for that. `fast` has the same method and
-network with a schedule made for the clock; its values stand [below](#the-fast-recipes) with their
-reasons. "Asked for" is ACC and minutes on one H200.
+network with a schedule made for the clock, for CIFAR-10 alone; its values stand
+[below](#the-fast-recipes) with their reasons. "Asked for" is ACC and minutes on one H200.
 
 {{cifar10}}
 
@@ -313,7 +311,7 @@ ACC.
   end of an epoch, on the fitted split; nothing in training reads it. Those of IDFD are clusters of
   its memory bank, those of ProPos the pseudo-labels, those of SeCu the first head's.
 - **IDFD's paper clusters the memory bank.** `bank_acc` is that, by k-means of 20 restarts;
-  the other scores are those of `labels_`, clusters of the clean embedding, which take new images, too.
+  the other scores are those of `labels_`, clusters of the clean embedding, as new images have.
 - **SeCu** was published at 0.930, almost surely after self-labelling, which has a row of its own;
   one stage is not checked against the paper, and CoKe came before it. The test split is scored.
 - **CDC** has no published figure on CIFAR-10 and no official code: its recipe is a reconstruction.
@@ -352,6 +350,9 @@ and its state is written; what comes after the last epoch, k-means and scores, i
 it a minute. The next call goes on from there, on a CPU to bit for bit the result of a run without
 slices. A process that is killed loses the epoch that it was in. States are kept in
 `asv_bench/.reproduce` (`--state`) until a run has ended.
+
+On CUDA the step is compiled, anew in each call; `--eager` does without. What has failed has that in
+its file and is not run again, unless by `--retry`.
 
 A file in `asv_bench/results/reproduction` has, for one run: `settings`, all that a result depends
 on; `protocol`; `commit`, versions, device and `threads`, also for each of the `slices`, with its

@@ -51,7 +51,8 @@ class Run:
     def model(self):
         """The estimator; whether it compiles is up to the device, and no part of a recipe."""
         given = self.recipe.params | ({"max_epochs": self.args.epochs} if self.args.epochs else {})
-        given |= {"device": str(self.device), "compile": self.device.type == "cuda"}
+        compiled = self.device.type == "cuda" and not self.args.eager
+        given |= {"device": str(self.device), "compile": compiled}
         estimator = getattr(skdeepclust, self.recipe.method)
         return estimator(random_state=self.seed, checkpoint=self.state, **given)
 

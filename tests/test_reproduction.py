@@ -143,6 +143,10 @@ def test_a_failed_run_costs_the_others_nothing(script, few, tmp_path, monkeypatc
     rows = {path.name: json.loads(path.read_text()) for path in (tmp_path / "out").glob("*")}
     assert rows["digits-secu-small-seed0.json"]["error"] == "MemoryError: A batch of 64 is too much"
     assert "error" not in rows["digits-idfd-small-seed0.json"]
+    monkeypatch.setattr(slices, "fit", None)
+    assert reproduce.main(arguments) == 1  # an error stands
+    monkeypatch.setattr(slices, "fit", lambda run, deadline: None)
+    assert reproduce.main([*arguments, "--retry"]) == 75
 
 
 @pytest.mark.parametrize(
@@ -154,7 +158,12 @@ def test_a_failed_run_costs_the_others_nothing(script, few, tmp_path, monkeypatc
         (["--data", "cifar1"], "did you mean cifar10?"),
         (["--method", "secu", "--data", "imagenet10"], "secu has no recipe paper for imagenet10"),
         (["--data", "digits"], "no recipe paper for digits"),
-        (["--data", "stl10", "--recipe", "small"], "recipe small is for cifar10 and digits"),
+        (["--method", "cdc", "--recipe", "fast", "--data", "stl10"], "it has: cifar10"),
+        (["--method", "propos-resnet34", "--recipe", "small"], "data sets that it has: none"),
+        (
+            ["--method", "propos", "--data", "stl10", "--recipe", "small"],
+            "propos has no recipe small for stl10; data sets that it has: cifar10, digits",
+        ),
         (["--seeds", "0", "-1"], "must be an integer >= 0, got '-1'"),
         (["--minutes", "0"], "must be a number above 0, got '0'"),
         (["--minutes", "nan"], "must be a number above 0"),
@@ -183,15 +192,18 @@ def test_another_training_in_the_folder_is_refused(script, few, tmp_path, reques
 
 def test_every_recipe_builds_its_estimator(script):
     published = script("published")
+    counts = dict.fromkeys(published.RECIPES, 0)
     for name, method in published.ALL.items():
         estimator = getattr(skdeepclust, method.estimator)
         for how in published.RECIPES:
-            for data in method.published if how != "small" else ("cifar10", "digits"):
+            for data in (d for d in published.DATA if published.has(name, d, how)):
                 found = published.recipe(name, data, how)
                 assert found.method == method.estimator and str(found)
                 model = estimator(**found.params)
                 model._validate_params()
                 assert how == "small" or model.precision == "auto"
+                counts[how] += 1
+    assert all(counts.values())
 
 
 def test_variants_change_what_they_say(script):
@@ -218,6 +230,8 @@ def test_expected_minutes_are_those_of_the_roofline(script):
     }
     assert minutes == pytest.approx({"idfd": 23, "secu": 9.2, "propos": 42}, rel=0.02)
     assert reproduction.expected(reproduction.Group("secu", "stl10", "paper", [])) is None
+    fast = [reproduction.Group(name, "cifar10", "fast", []) for name in script("published").FIRST]
+    assert sum(map(reproduction.expected, fast)) < 30
 
 
 def recorded(method, how, seed, acc, **more):
