@@ -173,7 +173,7 @@ _SMALL_DATA = {
     "cifar10": (DATA_SETS["cifar10"], "test"),
     "digits": (DataSet("Digits of scikit-learn", 10, 1797, 0), "train"),
 }
-EVERY = {"paper": 10, "fast": 10, "small": 2}  # epochs between two scores
+EVERY = {"paper": 10, "fast": 10, "small": 2}  # epochs between two scores, and two states
 
 
 def has(name, data, how):

@@ -132,7 +132,9 @@ def add_choices(parser):
 
 def add_limits(parser):
     parser.add_argument("--minutes", type=minutes, default=math.inf, help="of this call")
-    parser.add_argument("--every", type=integer(1), help="epochs between two scores")
+    parser.add_argument(
+        "--every", type=integer(1), help="epochs between two scores, and two states"
+    )
     parser.add_argument("--epochs", type=integer(1), help="for trials, with --out")
     parser.add_argument("--retry", action="store_true", help="run again what has failed")
     parser.add_argument("--eager", action="store_true", help="do not compile the step on CUDA")

@@ -169,6 +169,7 @@ def render(rows):
         others=beside_published_elsewhere(others),
         small=small(tried),
         pictures="\n\n".join(pictures),
+        together=sum(expected(group) for group in fast if group.method in FIRST),
         open=still_open(fast + paper + ablation + others),
         fast=reasons(FAST, "cifar10", "fast"),
         reduced=reasons(SMALL, "cifar10", "small"),
@@ -325,7 +326,8 @@ ACC.
 Expected minutes are worked out, not measured: work and traffic of each image on an H200 that
 computes in bfloat16, at {SHARE:.0%} of what it could do. They stand in the order in which to run
 them on one device. To each command belong `--device cuda --data-home FOLDER`, and `--minutes 9`
-where commands may take ten; without `--method` it runs SeCu, IDFD, ProPos and CDC.
+where commands may take ten. Without `--method` it runs SeCu, IDFD, ProPos and CDC: `--recipe fast`
+has {{together:.0f}} expected minutes for the four.
 
 {{open}}
 
@@ -348,8 +350,8 @@ done
 The minutes count from the start of the command. The step that is being made then is the last one,
 and its state is written; what comes after the last epoch, k-means and scores, is not cut off: leave
 it a minute. The next call goes on from there, on a CPU to bit for bit the result of a run without
-slices. A process that is killed loses the epoch that it was in. States are kept in
-`asv_bench/.reproduce` (`--state`) until a run has ended.
+slices. A process that is killed loses the epochs since the last state, ten at most. States are kept
+in `asv_bench/.reproduce` (`--state`) until a run has ended.
 
 On CUDA the step is compiled, anew in each call; `--eager` does without. What has failed has that in
 its file and is not run again, unless by `--retry`.

@@ -47,14 +47,16 @@ class Run:
         self.state = args.state / self.name
         self.file = args.out / f"{self.name}.json"
         self.device = resolve_device(args.device)
+        self.every = args.every or EVERY[args.recipe]
 
     def model(self):
         """The estimator; whether it compiles is up to the device, and no part of a recipe."""
         given = self.recipe.params | ({"max_epochs": self.args.epochs} if self.args.epochs else {})
         compiled = self.device.type == "cuda" and not self.args.eager
-        given |= {"device": str(self.device), "compile": compiled}
-        estimator = getattr(skdeepclust, self.recipe.method)
-        return estimator(random_state=self.seed, checkpoint=self.state, **given)
+        given |= {"device": str(self.device), "compile": compiled, "random_state": self.seed}
+        # A stop writes a state in any case; every epoch one would be 50 GB in a run of hundreds.
+        kept = {"checkpoint": self.state, "checkpoint_every": self.every}
+        return getattr(skdeepclust, self.recipe.method)(**given, **kept)
 
     def images(self, split):
         """Images and classes of a split."""
@@ -126,7 +128,7 @@ def fit(run, deadline):
     """
     images, target = run.images(run.recipe.fitted)
     progress = Progress(run.state / "progress.json", **run.facts)
-    watch = Watch(target, run.args.every or EVERY[run.args.recipe], deadline, progress)
+    watch = Watch(target, run.every, deadline, progress)
     model = run.model().set_params(callbacks=[watch])
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", UserWarning)

@@ -114,6 +114,23 @@ def test_a_run_that_has_ended_is_not_run_again(script, whole, tmp_path, monkeypa
     assert "digits-idfd-small-seed0: there already" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_state(script, whole, tmp_path, number, monkeypatch):
+    reproduce, unbroken = script("reproduce"), whole("idfd")
+    arguments = [*DIGITS, "--method", "idfd", *places(tmp_path)]
+    with monkeypatch.context() as patch:
+        raising = lambda self, net, **kwargs: signal.raise_signal(number)  # noqa: E731
+        patch.setattr(script("slices").Watch, "on_batch_end", raising)
+        if number == signal.SIGINT:
+            assert reproduce.main(arguments) == 130
+        else:
+            with pytest.raises(SystemExit, match="143"):
+                reproduce.main(arguments)
+    assert reproduce.main(arguments) == 0
+    row = row_of(tmp_path)
+    assert len(row["slices"]) == 2 and lasting(row) == lasting(unbroken)
+
+
 def test_a_killed_run_goes_on(script, whole, tmp_path):
     unbroken = whole("idfd")
     arguments = [*DIGITS, "--method", "idfd", *places(tmp_path)]
