@@ -54,7 +54,7 @@ class Run:
         given = self.recipe.params | ({"max_epochs": self.args.epochs} if self.args.epochs else {})
         compiled = self.device.type == "cuda" and not self.args.eager
         given |= {"device": str(self.device), "compile": compiled, "random_state": self.seed}
-        # A stop writes a state in any case; every epoch one would be 50 GB in a run of hundreds.
+        # A stop writes a state in any case; one each epoch would be tens of GB in a long run.
         kept = {"checkpoint": self.state, "checkpoint_every": self.every}
         return getattr(skdeepclust, self.recipe.method)(**given, **kept)
 
