@@ -73,7 +73,7 @@ def conclude(run, deadline):
         found = fit(run, deadline)
     except (Diverged, MemoryError, RuntimeError) as error:  # the other runs are to have their time
         told = " ".join(f"{type(error).__name__}: {error}".split())
-        found = {"error": told} | run.facts
+        found = {"error": told} | run.ran_on | run.facts
     if found is None:
         return False
     write(run.file, run.key | found)
@@ -115,8 +115,7 @@ def parse(argv):
         parser.add_argument(f"--{name}", action="store_true", help=text)
     args = parser.parse_args(argv)
     args.method = list(ABLATION) if args.ablation else args.method or list(FIRST)
-    args.trial = args.out is not None and args.root is None
-    if args.epochs and not args.trial:
+    if args.epochs and args.out is None:
         parser.error("--epochs is for trials, which are not to replace results: give --out")
     args.root = args.root or ROOT
     args.out = args.out or args.root / "asv_bench" / "results" / "reproduction"
@@ -136,9 +135,7 @@ def add_choices(parser):
 
 def add_limits(parser):
     parser.add_argument("--minutes", type=minutes, default=math.inf, help="of this call")
-    parser.add_argument(
-        "--every", type=integer(1), help="epochs between two scores, and two states"
-    )
+    parser.add_argument("--every", type=integer(1), help="epochs between scores and states")
     parser.add_argument("--epochs", type=integer(1), help="for trials, with --out")
     parser.add_argument("--retry", action="store_true", help="run again what has failed")
     parser.add_argument("--eager", action="store_true", help="do not compile the step on CUDA")

@@ -275,6 +275,7 @@ def tree(tmp_path):
     folder.mkdir(parents=True)
     rows = [recorded("secu", "fast", seed, acc) for seed, acc in enumerate((0.8, 0.9))]
     rows.append(recorded("cdc", "small", 0, 0.3))
+    rows.append(recorded("idfd", "fast", 0, 0) | {"error": "MemoryError: too much"})
     for row in rows:
         name = f"{row['data']}-{row['method']}-{row['recipe']}-seed{row['seed']}.json"
         (folder / name).write_text(json.dumps(row))
@@ -286,7 +287,8 @@ def test_the_page_shows_runs_beside_what_was_published(script, tree):
     page = (tree / "docs" / "reproduction.md").read_text()
     score = "0.850 ± 0.071 / 0.500 ± 0.000 / 0.250 ± 0.000"
     assert f"| 0.857 in 9 min | {score} | {score} | - | 1.5 ± 0.0 | 2 |" in page
-    assert "| IDFD | fast | train, train | 0.815 (paper) | 0.815 in 10 min | not yet" in page
+    assert "| IDFD | paper | train, train | 0.815 (paper) | 0.815 in 23 min | not yet" in page
+    assert "| IDFD | fast | train, train | 0.815 (paper) | 0.815 in 10 min | failed |" in page
     assert "--method secu --data cifar10 --recipe paper" in page
     assert "--method secu --data cifar10 --recipe fast" not in page  # done
     assert "| CDC | 20 | 0.300 / 0.500 / 0.250 | - | 1.5 | 1 | 1 |" in page
