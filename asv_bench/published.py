@@ -72,9 +72,7 @@ METHODS = {
         "idfd",
         goals={"paper": (0.815, 23), "fast": (0.815, 10)},
     ),
-    "propos": Method(
-        "ProPos, ResNet-18", "ProPosClustering", _RESNET18, "propos", goals=_GOALS_OF_PROPOS
-    ),
+    "propos": Method("ProPos", "ProPosClustering", _RESNET18, "propos", goals=_GOALS_OF_PROPOS),
     "cdc": Method(
         "CDC",
         "CDCClustering",
