@@ -274,8 +274,8 @@ small data.
 Recipe `paper` has the published epochs and settings, see [recipes](recipes.md), but for the
 precision: it computes in bfloat16 where the device is made for that. `fast` has the same method and
 network with a schedule made for the clock, for CIFAR-10 alone; its values stand
-[below](#the-fast-recipes) with their reasons. The network is a ResNet-18 where nothing else is said.
-"Asked for" is ACC and minutes on one H200.
+[below](#the-fast-recipes) with their reasons. The network is a ResNet-18 if nothing else is
+said. "Asked for" is ACC and minutes on one H200.
 
 {{cifar10}}
 

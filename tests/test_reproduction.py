@@ -36,7 +36,7 @@ def few(script, monkeypatch):
 
     def load(*args):
         images, target = published.load(*args)
-        return images[:300], target[:300]
+        return images[:200], target[:200]
 
     slices._loaded.cache_clear()
     monkeypatch.setattr(slices, "load", load)
@@ -81,7 +81,7 @@ def whole(script, few, tmp_path):
 
 @pytest.mark.parametrize(
     ("method", "minutes"),
-    [("idfd", "8"), ("secu-self-label", "8"), ("propos", "8"), ("cdc", "0.1")],  # a step at least
+    [("idfd", "8"), ("secu-self-label", "12"), ("propos", "5"), ("cdc", "0.1")],  # a step at least
 )
 def test_slices_give_the_result_of_an_unbroken_run(
     script, whole, tmp_path, request, method, minutes
@@ -310,5 +310,5 @@ def test_check_finds_a_page_that_is_out_of_date(script, tree, capsys):
 if __name__ == "__main__":  # the victim of a test
     sys.path.insert(0, str(FOLDER))
     published, slices = map(importlib.import_module, ("published", "slices"))
-    slices.load = lambda *args: tuple(part[:300] for part in published.load(*args))
+    slices.load = lambda *args: tuple(part[:200] for part in published.load(*args))
     importlib.import_module("reproduce").main(sys.argv[1:])
