@@ -125,7 +125,7 @@ def small(found):
 
 
 def still_open(found):
-    """Commands of the rows that nobody has run, in the order of their minutes."""
+    """Commands of the rows that nobody has run."""
     lines = []
     for group in found:
         if group.rows:
@@ -352,7 +352,8 @@ The minutes count from the start of the command. The step that is being made the
 and its state is written; what comes after the last epoch, k-means and scores, is not cut off: leave
 it a minute. The next call goes on from there, on a CPU to bit for bit the result of a run without
 slices. A process that is killed loses the epochs since the last state, ten at most. States are kept
-in `asv_bench/.reproduce` (`--state`) until a run has ended.
+in `asv_bench/.reproduce` (`--state`) until a run has ended, with the scores so far in
+`progress.json`.
 
 On CUDA the step is compiled, anew in each call; `--eager` does without. What has failed has that in
 its file and is not run again, unless by `--retry`.
@@ -360,7 +361,8 @@ its file and is not run again, unless by `--retry`.
 A file in `asv_bench/results/reproduction` has, for one run: `settings`, all that a result depends
 on; `protocol`; `commit`, versions, device and `threads`, also for each of the `slices`, with its
 warnings; `seconds`; `images_per_second`, the median of the epochs; `scores` by split, and
-`bank_acc`, `bank_nmi` and `bank_ari` of IDFD; `curve`, the scores every ten epochs; `history`, the
+`bank_acc`, `bank_nmi` and `bank_ari` of IDFD; `curve`, the scores every ten epochs
+(`--every`); `history`, the
 loss, its terms and the figures of health of every epoch; `labels_sha256`; `collapsed`; and
 `restarted`.
 

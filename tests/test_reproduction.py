@@ -228,6 +228,16 @@ def test_every_recipe_builds_its_estimator(script):
     assert all(counts.values())
 
 
+def test_recorded_runs_are_of_the_present_recipes(script):
+    recipe = script("published").recipe
+    for path in (FOLDER / "results" / "reproduction").glob("*.json"):
+        row = json.loads(path.read_text())
+        wanted = recipe(row["method"], row["data"], row["recipe"]).params
+        found = {name: row["settings"][name] for name in wanted}
+        assert found == json.loads(json.dumps(wanted)), path.name
+        assert path.stem == f"{row['data']}-{row['method']}-{row['recipe']}-seed{row['seed']}"
+
+
 def test_variants_change_what_they_say(script):
     recipe = script("published").recipe
     byol = recipe("byol", "cifar10", "fast").params
