@@ -43,6 +43,7 @@ def run_all(args, deadline):
     from slices import Run, clock
 
     torch.set_num_threads(args.threads)
+    args.out.mkdir(parents=True, exist_ok=True)  # hours later would be late to find that it cannot
     runs = [Run(args, method, seed) for seed in args.seeds for method in args.method]
     begun = False
     for run in runs:

@@ -362,9 +362,8 @@ A file in `asv_bench/results/reproduction` has, for one run: `settings`, all tha
 on; `protocol`; `commit`, versions, device and `threads`, also for each of the `slices`, with its
 warnings; `seconds`; `images_per_second`, the median of the epochs; `scores` by split, and
 `bank_acc`, `bank_nmi` and `bank_ari` of IDFD; `curve`, the scores every ten epochs
-(`--every`); `history`, the
-loss, its terms and the figures of health of every epoch; `labels_sha256`; `collapsed`; and
-`restarted`.
+(`--every`); `history`, the loss, its terms and the figures of health of every epoch;
+`labels_sha256`; `collapsed`; and `restarted`.
 
 ## The fast recipes
 

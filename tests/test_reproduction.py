@@ -192,11 +192,12 @@ def test_a_failed_run_costs_the_others_nothing(script, few, tmp_path, monkeypatc
         (["--epochs", "1"], "--epochs is for trials"),
         (["--device", "nowhere"], "device='nowhere' is not available"),
         (["--data-home", "no/such"], "there is no folder 'no/such'"),
+        (["--out", __file__], "File exists"),
     ],
 )
-def test_what_makes_no_sense_is_said_in_a_line(script, tmp_path, capsys, arguments, told):
+def test_what_makes_no_sense_is_said_in_a_line(script, capsys, arguments, told):
     with pytest.raises(SystemExit) as error:
-        script("reproduce").main(["--state", str(tmp_path), *arguments])
+        script("reproduce").main(arguments)
     assert error.value.code == 2
     line = capsys.readouterr().err
     assert told in line and line.count("\n") == 1
