@@ -87,15 +87,14 @@ class Run:
         del found["peers"]
         return found | ({"commit": self.args.commit} if self.args.commit else {})
 
-    @property
-    def protocol(self):
+    def protocol(self, n_images):
         """What the scores are scores of."""
         autocast = resolve_precision(self.model().precision, self.device, images=True)[1]
         small = self.args.recipe == "small"  # follows none
         return {
             "fitted": self.recipe.fitted,
             "scored": self.recipe.scored or self.recipe.fitted,
-            "images": self.recipe.n_samples,
+            "images": n_images,
             "published_recipe": None if small else ALL[self.method].published[self.args.data],
             "recipe_version": self.recipe.version,
             "computed_in": str(autocast or torch.float32).removeprefix("torch."),
@@ -145,7 +144,11 @@ def fit(run, deadline):
         raise KeyboardInterrupt
     found = result(run, model, target) | {"curve": watch.curve_}
     progress.write()
-    more = {"estimator": run.recipe.method, "protocol": run.protocol, "restarted": False}
+    more = {
+        "estimator": run.recipe.method,
+        "protocol": run.protocol(len(target)),
+        "restarted": False,
+    }
     whole = {"seconds": round(progress.seconds, 1), "slices": progress.slices}
     return more | run.ran_on | run.facts | whole | found
 
