@@ -130,6 +130,17 @@ def fit(run, deadline):
     progress = Progress(run.state / "progress.json", **run.facts)
     watch = Watch(target, run.every, deadline, progress)
     model = run.model().set_params(callbacks=[watch])
+    if not _finished(model, images, watch, progress):
+        return None
+    found = result(run, model, target) | {"curve": watch.curve_, "restarted": False}
+    progress.write()
+    found |= {"seconds": round(progress.seconds, 1), "slices": progress.slices}
+    what = {"estimator": run.recipe.method, "protocol": run.protocol(len(target))}
+    return what | run.ran_on | run.facts | found
+
+
+def _finished(model, images, watch, progress):
+    """Fit a model; whether that came to its end before the deadline."""
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", UserWarning)
         try:
@@ -137,20 +148,12 @@ def fit(run, deadline):
         except SystemExit:
             if not watch.over:
                 raise
-            return None
+            return False
         finally:
             progress.close(watch, told)
     if model.net_.interrupted:
         raise KeyboardInterrupt
-    found = result(run, model, target) | {"curve": watch.curve_}
-    progress.write()
-    more = {
-        "estimator": run.recipe.method,
-        "protocol": run.protocol(len(target)),
-        "restarted": False,
-    }
-    whole = {"seconds": round(progress.seconds, 1), "slices": progress.slices}
-    return more | run.ran_on | run.facts | whole | found
+    return True
 
 
 class Watch(Callback):
