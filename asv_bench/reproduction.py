@@ -252,6 +252,7 @@ def panel(top, bottom, rows):
     if told and told[0].acc is not None:
         top.axhline(told[0].acc / 100, color="#666666", linewidth=0.8, linestyle="--")
     bottom.set_xlabel("epoch")
+    bottom.xaxis.get_major_locator().set_params(integer=True)
     for ax in (top, bottom):
         ax.grid(color=GRID, linewidth=0.5)
         ax.spines[["top", "right"]].set_visible(False)
