@@ -4,7 +4,11 @@
 
 Takes about 8 minutes on one GPU, after which no row begins, and needs no data. The package need
 not be installed: it is imported from this tree. Every row is written as it ends, so that an
-interrupted call keeps what it measured.
+interrupted call keeps what it measured. What accuracy the time on a GPU buys is another command's,
+which goes on where its last call stopped (exit status 75: call again):
+
+    python asv_bench/reproduce.py --recipe fast --device cuda --data-home DIR --minutes 9 \\
+        --out DIR --commit $(git rev-parse HEAD)
 """
 
 import argparse

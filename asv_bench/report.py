@@ -214,8 +214,9 @@ def software(row):
     )
 
 
-def table(head, lines):
-    rows = [head, ["---"] + ["---:"] * (len(head) - 1), *lines]
+def table(head, lines, align="---:"):
+    """A table in Markdown; `align` is of all columns but the first."""
+    rows = [head, ["---"] + [align] * (len(head) - 1), *lines]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 

@@ -1,0 +1,231 @@
+"""What reproduce.py runs: methods by name, data sets, and the recipes that a run may follow."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from entrants import VARIANTS
+
+from skdeepclust.recipes import find
+from skdeepclust.recipes.recipe import DATA_SETS, DataSet, Recipe, Result, Setting, cite
+
+RECIPES = ("paper", "fast", "small")
+
+# -- methods ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the table.
+
+    `published` names the package's recipe for each data set, `settings` are what is other than
+    there, `results` stand in the place of the recipe's figures, and `goals` are ACC and minutes on
+    one H200, for CIFAR-10.
+    """
+
+    title: str
+    estimator: str
+    published: Mapping[str, str]
+    kind: str | None = None  # whose settings of `fast` and `small` it takes
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    results: Mapping[str, tuple[Result, ...]] = field(default_factory=dict)
+    goals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+def _by_name(*data):
+    return {name: name for name in data}
+
+
+_RESNET18 = {name: f"{name}-resnet18" for name in ("cifar10", "cifar100-20")}
+# The package's recipes of SeCu cite figures that are almost surely those after self-labelling.
+_UNCHECKED = "one stage, not checked against the paper"
+_ONE_STAGE = {
+    "cifar10": (
+        Result(_UNCHECKED, 79.9, 88.5, 78.2),
+        Result("CoKe, its predecessor, on train", 76.6, 85.7, 73.2),
+    ),
+    "cifar100-20": (
+        Result(_UNCHECKED, 51.6, 51.6, 36.0),
+        Result("CoKe, its predecessor, on train", acc=49.7),
+    ),
+    "stl10": (Result(_UNCHECKED, 70.7, 81.4, 65.7),),
+}
+_BYOL = {"cifar10": (Result("first version, Table 4, 3 runs", 79.4, 87.8, 76.6),)}
+_SELF_LABEL = cite("SCAN's 200 epochs of self-labelling", self_label_epochs=200)
+_GOALS_OF_PROPOS = {"paper": (0.916, 42), "fast": (0.916, 15)}
+
+# On a GPU in this order: what takes least time comes first.
+METHODS = {
+    "secu": Method(
+        "SeCu",
+        "SeCuClustering",
+        _by_name("cifar10", "cifar100-20", "stl10"),
+        "secu",
+        results=_ONE_STAGE,
+        goals={"paper": (0.857, 9), "fast": (0.857, 9)},
+    ),
+    "idfd": Method(
+        "IDFD",
+        "IDFDClustering",
+        _by_name("cifar10", "cifar100-20", "stl10", "imagenet10"),
+        "idfd",
+        goals={"paper": (0.815, 23), "fast": (0.815, 10)},
+    ),
+    "propos": Method("ProPos", "ProPosClustering", _RESNET18, "propos", goals=_GOALS_OF_PROPOS),
+    "cdc": Method(
+        "CDC",
+        "CDCClustering",
+        _by_name("cifar10", "cifar100-20", "stl10"),
+        "cdc",
+        goals={"paper": (0.80, 25), "fast": (0.80, 25)},
+    ),
+    "secu-self-label": Method(
+        "SeCu, self-labelled",
+        "SeCuClustering",
+        _by_name("cifar10", "cifar100-20", "stl10"),
+        "secu",
+        _SELF_LABEL,
+    ),
+    "propos-resnet34": Method(
+        "ProPos, ResNet-34",
+        "ProPosClustering",
+        _by_name("cifar10", "cifar100-20", "stl10", "imagenet10"),
+    ),
+    "byol": Method(
+        "BYOL + k-means",
+        "ProPosClustering",
+        {"cifar10": "cifar10-resnet18"},
+        "propos",
+        cite("without scattering and noise the method is BYOL", **VARIANTS["BYOL"][2]),
+        results=_BYOL,
+    ),
+}
+FIRST = ("secu", "idfd", "propos", "cdc")  # what runs where no method is named
+
+# Two places where one device differs from the authors' four: the gather operation of their code
+# divides the weight of the scattering by four, and each device has batch norms of its own.
+ABLATION = {
+    f"propos-{weight}-{'full' if norm is None else norm}": Method(
+        f"ProPos, weight {weight}, norms over {norm or 'the batch'}",
+        "ProPosClustering",
+        {"cifar10": "cifar10-resnet18"},
+        "propos",
+        cite("the ablation", scattering_weight=weight, norm_batch_size=norm),
+    )
+    for weight in (0.1, 0.025)
+    for norm in (None, 128)
+}
+ALL = METHODS | ABLATION
+
+# -- recipes ------------------------------------------------------------------------------
+
+_PRECISION = cite(
+    "bfloat16 where the device is made for it: the minutes are worked out for that",
+    precision="auto",
+)
+# Of CIFAR-10: method and network are those of the paper, the schedule is made for the clock. Nobody
+# has measured these yet.
+FAST = {
+    "secu": cite("half of 401: some 5 minutes at 60 % of the roofline", max_epochs=200)
+    | cite("twice the images a step; norms stay over 128", batch_size=256)
+    | cite("0.2 x 256 / 128", lr=0.4)
+    | cite("the centres make half as many steps: 1.2 x 256 / 128", center_lr=2.4)
+    | cite("as published, although the rate is twice as high", warmup_epochs=11),
+    "idfd": cite("a quarter of 2,000: 6 minutes at 60 % of the roofline", max_epochs=500)
+    | cite("twice the images a step, for the decorrelation, too", batch_size=256)
+    | cite("0.03 x 256 / 128", lr=0.06)
+    | cite("the higher rate is reached in steps", warmup_epochs=5)
+    | cite("no milestones to choose in a short run", schedule="cosine"),
+    "propos": cite("a fifth of 1,000: 8 minutes at 60 % of the roofline", max_epochs=200)
+    | cite("twice the published peak, in a fifth of the steps; batches stay", lr=0.2)
+    | cite("the predictor's peak stays at 1", predictor_lr_scale=5)
+    | cite("5 % of the epochs, as published", warmup_epochs=10)
+    | cite("by 5 % there would be no clusters to scatter yet", scattering_warmup=30)
+    | cite("BYOL's for its shorter runs", ema_momentum=0.99, ema_schedule="cosine"),
+    "cdc": cite("two fifths of 1,000: 9 minutes at 60 % of the roofline", max_epochs=400)
+    | cite("twice the negatives", batch_size=1024)
+    | cite("0.06 x 1024 / 256", lr=0.24)
+    | cite("the higher rate is reached in steps", warmup_epochs=10),
+}
+# What two cores can carry, on the defaults of the estimators, which are made for few images.
+_NARROW = cite("the narrow network", backbone="convnet")
+SMALL = {
+    "secu": _NARROW
+    | cite("a fifth of the default, for the clock", max_epochs=20)
+    | cite("as published", evaluation="head"),
+    "idfd": _NARROW | cite("a fifth of the default, for the clock", max_epochs=30),
+    "propos": _NARROW
+    | cite("a tenth of the default, for the clock", max_epochs=10)
+    | cite("half of the training, as by default", scattering_warmup=5)
+    | cite("the rest goes with the shorter training", warmup_epochs=1),
+    "cdc": _NARROW
+    | cite("a quarter of the default, for the clock", max_epochs=20)
+    | cite("the plain method, as in the other recipes", early_heads=()),
+}
+_SHORTER = {  # of the settings of a method, where the recipe shortens those, too
+    "fast": {"secu-self-label": cite("SCAN's 10,000 steps, by 256", self_label_epochs=50)},
+    "small": {"secu-self-label": cite("a quarter of the training", self_label_epochs=5)},
+}
+_SMALL_DATA = {
+    "cifar10": (DATA_SETS["cifar10"], "test"),
+    "digits": (DataSet("Digits of scikit-learn", 10, 1797, 0), "train"),
+}
+EVERY = {"paper": 10, "fast": 10, "small": 2}  # epochs between two scores, and two states
+
+
+def has(name, data, how):
+    """Whether a method has a recipe for a data set."""
+    method = ALL[name]
+    if how == "paper":
+        return data in method.published
+    return method.kind is not None and data in (_SMALL_DATA if how == "small" else ("cifar10",))
+
+
+def recipe(name, data, how):
+    """The settings of a run, each with its source or reason.
+
+    Raises ValueError if the method has no such recipe for the data set.
+    """
+    method = ALL[name]
+    if not has(name, data, how):
+        known = ", ".join(other for other in DATA if has(name, other, how)) or "none"
+        raise ValueError(f"{name} has no recipe {how} for {data}; data sets that it has: {known}")
+    settings = dict(method.settings) | _SHORTER.get(how, {}).get(name, {})
+    if how == "small":
+        facts, part = _SMALL_DATA[data]
+        settings = SMALL[method.kind] | settings
+        return Recipe(method.estimator, data, facts, part, part, settings, {})
+    found = find(method.estimator, method.published[data])
+    clock = FAST[method.kind] if how == "fast" else {}
+    results = method.results.get(data, found.results)
+    settings = {**found.settings, **_PRECISION, **clock, **settings}
+    return dataclasses.replace(found, settings=settings, results=results)
+
+
+# -- data sets ----------------------------------------------------------------------------
+
+_FETCHERS = {
+    "cifar10": "fetch_cifar10",
+    "cifar100-20": "fetch_cifar100",
+    "stl10": "fetch_stl10",
+    "imagenet10": "fetch_imagenet10",
+}
+DATA = ("cifar10", "cifar100-20", "stl10", "imagenet10", "digits")
+
+
+def load(data, split, data_home, image_shape=None):
+    """Images and classes of a split; -1 where there is no class.
+
+    Raises FileNotFoundError if the folder is not there, or holds no such images.
+    """
+    from skdeepclust import datasets
+
+    if data == "digits":
+        return datasets.load_digits_images(return_X_y=True)
+    if data_home is not None and not Path(data_home).expanduser().is_dir():
+        raise FileNotFoundError(f"--data-home: there is no folder {str(data_home)!r}")
+    files = data.startswith("imagenet")  # of any size
+    more = {"image_shape": image_shape} if files else {}
+    fetch = getattr(datasets, _FETCHERS[data])
+    return fetch(split=split, data_home=data_home, return_X_y=True, **more)
