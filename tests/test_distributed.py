@@ -147,6 +147,7 @@ def check_messages():
     assert collective.agree(("first", me)) == ("first", 0)
     assert collective.any_rank(me == 1, torch.device("cpu"))
     assert not collective.any_rank(False, torch.device("cpu"))
+    assert collective.union({str(me)}) == {str(i) for i in range(all_ranks)}
     rows = collective.own_share(1)  # the others have none
     part = torch.ones(1, 2)[rows]
     assert torch.equal(collective.gather_share(part, rows, 1), torch.ones(1, 2))
@@ -210,6 +211,22 @@ class Crash(Callback):
             raise RuntimeError("crash")
 
 
+class Poison(Callback):
+    """Spoils a weight of one rank only, at the end of every epoch."""
+
+    def on_batch_end(self, net, **kwargs):
+        if collective.rank() == 1 and net.run.step % net.run.n_steps == 0:
+            next(net.objective.parameters()).data[0] = torch.nan
+
+
+def diverged():
+    try:
+        estimator("IDFDClustering", callbacks=[Poison()]).fit(X)
+    except ValueError as error:
+        return str(error)
+    raise AssertionError("nothing was noticed")
+
+
 def broken_off(case, folder):
     """What `fit` gives when it is called again after a crash."""
     folder = Path(folder) / case
@@ -231,6 +248,7 @@ def equivalence(folder):
             check()
     stopped = estimator("IDFDClustering", callbacks=[Impatient()], verbose=2).fit(X)
     results["stopped"] = stopped.n_iter_
+    results["diverged"] = diverged()
     results["broken"] = {case: broken_off(case, folder) for case in BROKEN}
     torch.save(results, Path(folder) / f"{rank}.pt")
 
@@ -326,6 +344,11 @@ def test_one_rank_speaks_and_one_may_stop_all(ranks):
     (first, second), printed = ranks
     assert first["stopped"] == second["stopped"] == 2
     assert printed.count("IDFDClustering") == 2  # a line for each epoch
+
+
+def test_all_ranks_tell_what_diverged_on_one(ranks):
+    for rank in ranks[0]:
+        assert rank["diverged"].startswith("Training diverged in epoch 1: weights not finite.")
 
 
 def test_the_end_of_one_rank_is_the_end_of_all(tmp_path):

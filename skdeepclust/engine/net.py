@@ -246,6 +246,7 @@ class ObjectiveNet(NeuralNet):
         super().on_train_begin(net, X=X, y=y, **kwargs)
         self._listening: dict[str, list[Any]] = {}
         self.interrupted = False
+        self._masks = self._infinite()  # as a backbone of the user's may have them
         self.gradients = Gradients(self.module_, self.scaler, self.compile_step)
         seed = collective.agree(int(torch.randint(2**62, ())))
         generator = torch.Generator(self.device).manual_seed(seed)
@@ -297,19 +298,22 @@ class ObjectiveNet(NeuralNet):
 
     def _check_finite(self, epoch: int) -> None:
         infinite = {k for k, v in self.record.items() if not math.isfinite(v)}
-        if not infinite and not self._finite_state():
+        if not infinite and self._infinite() - self._masks:
             infinite = {"weights"}
         if collective.any_rank(bool(infinite), self._where):
+            names = ", ".join(sorted(collective.union(infinite)))
             raise Diverged(
-                f"Training diverged in epoch {epoch}: {', '.join(sorted(infinite))} not finite. "
+                f"Training diverged in epoch {epoch}: {names} not finite. "
                 f"Try a lower lr (now {self.lr}) or precision='float32'."
             )
 
-    def _finite_state(self) -> bool:
-        parts = (*self.objective.parameters(), *self.objective.buffers())
-        floating = [t.detach() for t in parts if t.is_floating_point() and t.numel()]
-        norms = torch._foreach_norm(floating, torch.inf)
-        return bool(torch.stack([norm.double() for norm in norms]).isfinite().all())
+    def _infinite(self) -> set[str]:
+        """Names of the parameters and buffers that are not finite."""
+        named = (*self.objective.named_parameters(), *self.objective.named_buffers())
+        floating = {k: t.detach() for k, t in named if t.is_floating_point() and t.numel()}
+        norms = torch._foreach_norm(list(floating.values()), torch.inf)
+        finite = torch.stack([norm.double() for norm in norms]).isfinite().tolist()
+        return {name for name, is_finite in zip(floating, finite, strict=True) if not is_finite}
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Let the objective set its centres, and let go of the training samples."""

@@ -30,6 +30,7 @@ __all__ = [
     "rank",
     "rows_of_ranks",
     "spread_from_first",
+    "union",
     "world_size",
 ]
 
@@ -309,6 +310,16 @@ def agree(value: Any) -> Any:
 def any_rank(flag: bool, device: torch.device) -> bool:
     """Whether `flag` holds on any rank."""
     return bool(add_up(torch.tensor(float(flag), device=device)) > 0) if _State.joined else flag
+
+
+def union(names: set[str]) -> set[str]:
+    """What is in the `names` of any rank."""
+    if not _State.joined:
+        return names
+    told: list[Any] = [None] * world_size()
+    with _naming_the_lost():
+        dist.all_gather_object(told, names)
+    return set().union(*told)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from skorch.callbacks import Callback, EarlyStopping
+from torch import nn
 
 import skdeepclust
 from skdeepclust import IDFDClustering, ProPosClustering
@@ -356,3 +357,27 @@ def test_a_training_that_diverges_twice_is_an_error(method, X):
         pytest.raises(ValueError, match=r"diverged in epoch 2.*lower lr"),
     ):
         make(method, callbacks=[poison("weight", times=2)]).fit(X)
+
+
+class Masked(nn.Module):
+    """A backbone with a mask, and with weights that may be poisoned."""
+
+    num_features = 64
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 64)
+        self.register_buffer("mask", torch.zeros(64).index_fill(0, torch.arange(32), -torch.inf))
+
+    def forward(self, x):
+        return self.layer(x.flatten(1) + self.mask.nan_to_num(neginf=0))
+
+
+def test_a_mask_is_no_divergence(X):
+    estimator = make(IDFDClustering, backbone=Masked())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*diverged")
+        estimator.fit(X)
+    assert estimator.net_.objective.encoder.backbone.mask.isinf().any()
+    with pytest.warns(UserWarning, match="diverged in epoch 2"):
+        estimator.set_params(callbacks=[poison("weight")]).fit(X)
