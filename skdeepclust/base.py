@@ -251,13 +251,10 @@ class DeepClusterer(ImageClusterer):
         return self._run(objective, images)
 
     def _rebuild(self, structure: Mapping[str, Any]) -> Learner:
-        backbone, shape = rebuilt_backbone(self.backbone, structure), structure["shape"]
-        images = blank(shape)
-        views: Views | FrozenViews = images
+        backbone = rebuilt_backbone(self.backbone, structure)
+        views = blank(structure["shape"], backbone if self.freeze_backbone else None)
         if self.freeze_backbone:
-            features = (int(backbone.num_features),)  # type: ignore[arg-type]
-            views = FrozenViews(images, backbone, blank(features), None)
-            backbone = Flatten(features)
+            backbone = Flatten((int(backbone.num_features),))  # type: ignore[arg-type]
         hp = self._hp(structure["n_samples"])
         with torch.device("meta"):
             objective = self._rebuilt(backbone, hp, structure["stage"])

@@ -18,7 +18,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skdeepclust._sklearn import fit_context
-from skdeepclust.backbones import auto_backbone, resolve_stem
+from skdeepclust.backbones import auto_backbone
 from skdeepclust.engine.device import resolve_device, resolve_precision
 from skdeepclust.engine.files import ImageFiles, as_lazy
 from skdeepclust.engine.images import Images, as_array, as_images
@@ -311,20 +311,6 @@ class ImageClusterer(
         check_is_fitted(self, "labels_")
         save(self, path, omit, card)
 
-    def _structure(self) -> dict[str, Any]:
-        """What the networks were built for, with nothing left to be found out."""
-        net = self.net_
-        shape = self.image_shape_in_ or (self.n_features_in_,)
-        n_samples = int((self.labels_ >= 0).sum())
-        name = self._backbone_name(shape, n_samples, torch.device(net.device))
-        return {
-            "shape": tuple(shape),
-            "n_samples": n_samples,
-            "backbone": name if isinstance(name, str) else None,
-            "stem": resolve_stem(self.stem, shape, self.weights is not None),
-            "stage": net.objective.stage,
-        }
-
     def _backbone_name(self, shape: tuple[int, ...], n_samples: int, device: torch.device) -> Any:
         """The backbone, by name where it is "auto"."""
         if isinstance(self.backbone, str) and self.backbone == "auto":
@@ -336,7 +322,7 @@ class ImageClusterer(
         return self.weights is not None
 
     def _rebuild(self, structure: Mapping[str, Any]) -> Learner:
-        """The networks as `_structure` tells, of which no tensor holds anything yet."""
+        """The networks of a saved `structure`; no tensor of them holds anything yet."""
         raise NotImplementedError(f"{type(self).__name__} must implement _rebuild")
 
     # -- input ----------------------------------------------------------------------------

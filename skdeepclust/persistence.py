@@ -5,7 +5,6 @@ import os
 import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from skdeepclust.augment.views import Views
-from skdeepclust.backbones import make_backbone
+from skdeepclust.backbones import make_backbone, resolve_stem
 from skdeepclust.engine.archive import read, write
 from skdeepclust.engine.device import resolve_device
+from skdeepclust.engine.frozen import FrozenViews
 from skdeepclust.engine.net import ObjectiveNet
 from skdeepclust.engine.objective import Learner
 from skdeepclust.engine.tree import NotStorable, pack
@@ -50,7 +50,7 @@ def save(
         "class": type(estimator).__name__,
         "parameters": _data({k: v for k, v in params.items() if k not in omit}),
         "omitted": omit,
-        "structure": estimator._structure(),
+        "structure": _structure(estimator),
         "attributes": _attributes(estimator),
         "net": {
             "batch_size": net.batch_size,
@@ -105,7 +105,7 @@ def _card(estimator: Any, params: dict[str, Any], omit: list[str]) -> dict[str, 
         "metrics": {name: last[name] for name in measured if name in last},
         "versions": {
             "python": platform.python_version(),
-            "skdeepclust": _own_version(),
+            "skdeepclust": importlib.import_module("skdeepclust").__version__,
             "torch": str(torch.__version__),
             "scikit-learn": sklearn.__version__,
         },
@@ -113,11 +113,19 @@ def _card(estimator: Any, params: dict[str, Any], omit: list[str]) -> dict[str, 
     }
 
 
-def _own_version() -> str:
-    try:
-        return version("skdeepclust")
-    except importlib.metadata.PackageNotFoundError:  # a tree that was never installed
-        return "unknown"
+def _structure(estimator: Any) -> dict[str, Any]:
+    """What the networks were built for, with nothing left to be found out."""
+    net: ObjectiveNet = estimator.net_
+    shape = estimator.image_shape_in_ or (estimator.n_features_in_,)
+    n_samples = int((estimator.labels_ >= 0).sum())
+    name = estimator._backbone_name(shape, n_samples, torch.device(net.device))
+    return {
+        "shape": tuple(shape),
+        "n_samples": n_samples,
+        "backbone": name if isinstance(name, str) else None,
+        "stem": resolve_stem(estimator.stem, shape, estimator.weights is not None),
+        "stage": net.objective.stage,
+    }
 
 
 _NAMES = ("image_paths_", "skipped_", "feature_names_in_")
@@ -268,8 +276,27 @@ def rebuilt_backbone(backbone: Any, structure: Mapping[str, Any]) -> nn.Module:
         return make_backbone(chosen, shape, structure["stem"])
 
 
-def blank(shape: Sequence[int]) -> Views:
-    """Views that leave samples as they are, until a state is loaded into them."""
+def blank(shape: Sequence[int], frozen: nn.Module | None = None) -> Views | FrozenViews:
+    """Views that leave samples as they are, until a state is loaded into them.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of a sample.
+    frozen : nn.Module, default=None
+        Backbone whose features the views are to be.
+
+    Returns
+    -------
+    Views or FrozenViews
+    """
+    if frozen is not None:
+        features = _blank((int(frozen.num_features),))  # type: ignore[arg-type]
+        return FrozenViews(_blank(shape), frozen, features, None)
+    return _blank(shape)
+
+
+def _blank(shape: Sequence[int]) -> Views:
     if len(shape) == 1:
         return Views.for_vectors([], np.zeros(shape[0]), np.ones(shape[0]))
     channels, height, width = shape

@@ -14,7 +14,7 @@ from skdeepclust._sklearn import StrOptions
 from skdeepclust.backbones import make_backbone
 from skdeepclust.base import COUNT
 from skdeepclust.clusterer import ImageClusterer
-from skdeepclust.engine.frozen import Features, FrozenViews, standardised
+from skdeepclust.engine.frozen import Features, standardised
 from skdeepclust.engine.images import Images
 from skdeepclust.engine.net import ObjectiveNet
 from skdeepclust.engine.objective import Learner, Objective
@@ -120,8 +120,8 @@ class BackboneKMeans(ImageClusterer):
     def _train(self, images: Images) -> ObjectiveNet:
         dim = images.shape[0]
         if isinstance(images, Features):
-            seen, as_they_are = standardised(images.source, []), blank((dim,))
-            views: Any = FrozenViews(seen, images.backbone, as_they_are, None)
+            views: Any = blank(images.source.shape, images.backbone)
+            views.images = standardised(images.source, [])
         else:
             views = standardised(images, [])
         objective = self._centroids(dim)
@@ -138,12 +138,11 @@ class BackboneKMeans(ImageClusterer):
 
     def _rebuild(self, structure: Mapping[str, Any]) -> Learner:
         shape = structure["shape"]
-        views: Any = blank(shape)
-        if len(shape) == 3:
-            backbone = rebuilt_backbone(self.backbone, structure)
-            shape = (int(backbone.num_features),)  # type: ignore[arg-type]
-            views = FrozenViews(views, backbone, blank(shape), None)
-        return Learner(views, self._centroids(shape[0]), None)
+        if len(shape) == 1:
+            return Learner(blank(shape), self._centroids(shape[0]), None)
+        backbone = rebuilt_backbone(self.backbone, structure)
+        dim = int(backbone.num_features)  # type: ignore[arg-type]
+        return Learner(blank(shape, backbone), self._centroids(dim), None)
 
 
 class Centroids(Objective):
