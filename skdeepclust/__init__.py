@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from skdeepclust.engine.files import ImageFiles
     from skdeepclust.engine.health import CollapseWarning
+    from skdeepclust.export import export_onnx as export_onnx
     from skdeepclust.methods.backbone_kmeans import BackboneKMeans as BackboneKMeans
     from skdeepclust.methods.cdc import CDCClustering as CDCClustering
     from skdeepclust.methods.idfd import IDFDClustering as IDFDClustering
@@ -29,6 +30,7 @@ _EXPORTS = {
     "BackboneKMeans": "skdeepclust.methods.backbone_kmeans",
     "CollapseWarning": "skdeepclust.engine.health",
     "ImageFiles": "skdeepclust.engine.files",
+    "export_onnx": "skdeepclust.export",
     "load": "skdeepclust.persistence",
 }
 
@@ -38,6 +40,7 @@ __all__ = [
     "CollapseWarning",
     "ImageFiles",
     "__version__",
+    "export_onnx",
     "load",
     *METHODS,
 ]

@@ -5,7 +5,6 @@ import os
 import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,9 +35,6 @@ def save(
     card: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a fitted estimator; see the method ``save`` of estimators."""
-    target = Path(path)
-    if target.is_dir():
-        raise ValueError(f"path={str(target)!r} is a folder: pass the name of a file in it")
     params, omit = estimator.get_params(deep=False), sorted(set(omit))
     for name in omit:
         if name not in params:
@@ -60,7 +56,7 @@ def save(
         },
         "tensors": _for_prediction(net.module_),
     }
-    write(target, _KIND, _VERSION, tree)
+    write(path, _KIND, _VERSION, tree)
 
 
 def _data(params: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from skdeepclust.engine.tree import DTYPES, pack, unpack
 
-__all__ = ["UNFINISHED", "Damaged", "read", "sync_folder", "write"]
+__all__ = ["UNFINISHED", "Damaged", "read", "replacing", "sync_folder", "write"]
 
 # Ending of files that are being written; a process that is killed leaves one.
 UNFINISHED = ".tmp"
@@ -54,17 +54,29 @@ def write(path: str | os.PathLike[str], kind: str, version: int, tree: dict[str,
     """
     tensors: dict[str, Tensor] = {}
     document = {"kind": kind, "version": version, "content": pack(tree, tensors)}
-    path = Path(path)
-    with _replacing(path) as file:
-        try:
-            _fill(file, document, tensors)
-        except OSError as error:  # such as a full disk, which does not say whose
-            raise type(error)(error.errno, error.strerror, str(path)) from error
+    with replacing(path) as file:
+        _fill(file, document, tensors)
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Any]:
-    """A file beside `path` that takes its place when it is complete and on the disk."""
+def replacing(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """A file beside `path` that takes its place when it is complete and on the disk.
+
+    Parameters
+    ----------
+    path : path
+        What is there stays as it is until then, and for good if there is an error.
+
+    Raises
+    ------
+    ValueError
+        If `path` is a folder.
+    OSError
+        If the file cannot be written; it names `path`.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"path={str(path)!r} is a folder: pass the name of a file in it")
     name = path.with_name(f".{path.name}-{secrets.token_hex(4)}{UNFINISHED}")
     try:
         with open(name, "xb") as file:
@@ -72,9 +84,11 @@ def _replacing(path: Path) -> Iterator[Any]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(name)
+        if isinstance(error, OSError):  # such as a full disk, which does not say whose
+            raise type(error)(error.errno, error.strerror, str(path)) from error
         raise
     sync_folder(path.parent)
 
