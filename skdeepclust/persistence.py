@@ -22,9 +22,10 @@ from skdeepclust.engine.objective import Learner
 from skdeepclust.engine.tree import NotStorable, pack
 from skdeepclust.engine.warn import warn_user
 
-__all__ = ["blank", "load", "read_card", "rebuilt_backbone", "save"]
+__all__ = ["VERSION", "blank", "load", "read_card", "rebuilt_backbone", "save"]
 
-_KIND, _VERSION = "model", 1
+_KIND = "model"
+VERSION = 1  # of the format; tests/fixtures holds a file of each
 _HOME = re.compile(r"skdeepclust\.methods\.[a-z_]+")
 
 
@@ -56,7 +57,7 @@ def save(
         },
         "tensors": _for_prediction(net.module_),
     }
-    write(path, _KIND, _VERSION, tree)
+    write(path, _KIND, VERSION, tree)
 
 
 def _data(params: dict[str, Any]) -> dict[str, Any]:
@@ -206,7 +207,7 @@ def load(path: str | os.PathLike[str], *, method: Any = None, **params: Any) -> 
     >>> bool((again.predict(X) == model.labels_).all())
     True
     """
-    tree = read(path, _KIND, _VERSION)
+    tree = read(path, _KIND, VERSION)
     name = os.fspath(path)
     missing = [p for p in tree["omitted"] if p not in params]
     if missing:
@@ -338,4 +339,4 @@ def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
     FileNotFoundError, ValueError
         As of `load`.
     """
-    return read(path, _KIND, _VERSION)["card"]
+    return read(path, _KIND, VERSION)["card"]

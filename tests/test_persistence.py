@@ -4,6 +4,7 @@ import json
 import pickle
 import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from torch import nn
 import skdeepclust
 from skdeepclust import BackboneKMeans, IDFDClustering, SeCuClustering, load
 from skdeepclust.engine.archive import read, write
-from skdeepclust.persistence import read_card
+from skdeepclust.persistence import VERSION, read_card
 
 METHODS = [getattr(skdeepclust, name) for name in skdeepclust.METHODS]
 OUTPUTS = ["predict", "transform", "predict_proba"]
@@ -292,8 +293,6 @@ def test_a_device_that_is_not_there(X, path):
 
 def test_nothing_in_the_package_runs_code_of_files():
     """No pickle, no eval, no torch.load without its lock."""
-    from pathlib import Path
-
     banned = re.compile(
         r"\bimport (pickle|dill|cloudpickle|marshal|shelve)|\bjoblib\.load|(?<![\w.])(eval|exec)\(|"
         r"yaml\.(unsafe_)?load\(|torch\.load\((?!.*weights_only=True)"
@@ -306,3 +305,18 @@ def test_nothing_in_the_package_runs_code_of_files():
         if banned.search(line)
     ]
     assert not found
+
+
+# -- files of all releases ----------------------------------------------------------------------
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+@pytest.mark.parametrize("name", [*skdeepclust.METHODS, "BackboneKMeans"])
+@pytest.mark.parametrize("version", range(1, VERSION + 1))
+def test_files_of_every_version_stay_loadable(version, name, digits):
+    folder = FIXTURES / f"v{version}"  # see fixtures/make.py
+    expected = json.loads((folder / "labels.json").read_text())[name]
+    found = load(folder / f"{name}.safetensors")
+    assert found.predict(digits[0][:60]).tolist() == found.labels_.tolist() == expected
+    assert read_card(folder / f"{name}.safetensors")["method"] == name
