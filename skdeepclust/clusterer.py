@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -66,6 +67,8 @@ class ImageClusterer(
             value = getattr(self, name)
             if isinstance(value, bool | np.bool_) and "boolean" not in kinds:  # True is no 1
                 raise ValueError(f"{name} must not be {value}: it is no switch")
+            if isinstance(value, Integral) and value >= 2**63:  # torch cannot hold it
+                raise ValueError(f"{name}={value} is too large")
 
     # -- fit ------------------------------------------------------------------------------
 
@@ -359,10 +362,12 @@ class ImageClusterer(
             else:
                 how = {"allow_nd": True, "ensure_min_samples": least, "input_name": "X"}
                 array = check_array(X, estimator=self, **how)
-        except TypeError as error:
-            if "X" in str(error) or "parse" in str(error):
+        except (TypeError, ValueError) as error:
+            told = str(error)
+            checked = isinstance(error, ValueError) and "convert" not in told
+            if checked or "X" in told or "parse" in told:  # scikit-learn has said what is wrong
                 raise
-            raise TypeError(f"X holds what is no number: {error}") from error
+            raise type(error)(f"X holds what is no number: {error}") from error
         if reset:
             images = as_images(array, _image_shape(self.image_shape))
             self._learn_shape(images.shape)

@@ -217,7 +217,11 @@ class _Call(nn.Module):
         self.function = function
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
+        try:
+            return self.function(x)
+        except Exception as error:
+            error.add_note(f"It was raised by augment={self.function!r}.")
+            raise
 
     def extra_repr(self) -> str:
         return repr(self.function)

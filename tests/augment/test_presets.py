@@ -122,6 +122,13 @@ def test_a_callable_becomes_a_module():
     assert torch.equal(augment(torch.ones(1)), -torch.ones(1))
 
 
+def test_an_error_inside_a_callable_names_the_parameter():
+    (augment,) = make_augmentations(int, RGB, 1)
+    with pytest.raises(ValueError, match="scalar") as raised:
+        augment(torch.ones(2))
+    assert raised.value.__notes__ == ["It was raised by augment=<class 'int'>."]
+
+
 @pytest.mark.parametrize("kind", [tuple, list])
 def test_one_module_per_view(kind):
     first = nn.Identity()
