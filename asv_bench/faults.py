@@ -5,16 +5,18 @@
     python asv_bench/faults.py --table                                 # into docs/reliability.md
 
 Each part prints what it did and what it found; ``passed`` is how many did as they should. CI runs
-samples of the same as tests. Reads the digits of scikit-learn, needs no network.
+samples of the same as tests. Reads the digits of scikit-learn, needs no network, but what
+``pip install ".[test]"`` installs.
 """
 
 import argparse
 import gc
-import itertools
 import json
 import os
 import platform
 import re
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,38 +25,22 @@ import time
 import warnings
 from pathlib import Path
 
+import numpy as np
+import torch
+from collapse import collapse
+from fuzz import inputs, judged, parameters
+from odd import odd
+from ranks import ranks
+from skorch.callbacks import Callback
+from subjects import images, make, same
+
+import skdeepclust
+from skdeepclust.engine.archive import read
+from skdeepclust.engine.checkpoint import Checkpoint, Stage
+
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent)]
 DOCS = HERE.parent / "docs" / "reliability.md"
 RESULTS = HERE / "results" / "faults.json"
-
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from skorch.callbacks import Callback  # noqa: E402
-
-import skdeepclust  # noqa: E402
-from skdeepclust.datasets import load_digits_images  # noqa: E402
-
-SHORT = {"max_epochs": 4, "warmup_epochs": 1, "random_state": 0}
-OWN = {"ProPosClustering": {"scattering_warmup": 1}, "SeCuClustering": {"self_label_epochs": 2}}
-
-
-def images(n=300):
-    return load_digits_images(return_X_y=True)[0][:n]
-
-
-def make(name, **params):
-    return getattr(skdeepclust, name)(10, **SHORT | OWN.get(name, {}) | params)
-
-
-def same(first, second):
-    """Whether labels, centres and weights are equal bit for bit."""
-    states = first.net_.module_.state_dict(), second.net_.module_.state_dict()
-    return (
-        np.array_equal(first.labels_, second.labels_)
-        and np.array_equal(first.cluster_centers_, second.cluster_centers_)
-        and all(torch.equal(value, states[1][name]) for name, value in states[0].items())
-    )
 
 
 def broken_off(number, scale):
@@ -136,6 +122,52 @@ def truncations(scale):
         return {"passed": sum(refused(path, content) for content in cuts + more), "of": n}
 
 
+def cuts(scale):
+    """Writing a state ends after every percent of its bytes, by a full disk or with the process."""
+    points = range(0, 100, max(1, round(1 / scale)))
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder, "whole")
+        make("IDFDClustering", checkpoint=whole, backbone="mlp", embedding_dim=8).fit(images())
+        size = (whole / "stage1.safetensors").stat().st_size
+        ends = [(size * percent // 100, how) for percent in points for how in ("full", "killed")]
+        passed = sum(cut(whole, Path(folder, f"{i}"), *end) for i, end in enumerate(ends))
+    return {"passed": passed, "of": len(ends), "bytes": size}
+
+
+def cut(whole, folder, n_bytes, how):
+    """Whether the state before is found after the next one could not be written."""
+    folder.mkdir()
+    shutil.copy(whole / "stage1.previous.safetensors", folder / "stage1.safetensors")
+    child = os.fork()
+    if child == 0:
+        os._exit(write_until(whole / "stage1.safetensors", folder, n_bytes, how))
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    expected = {"full": 0, "killed": -signal.SIGXFSZ}[how]
+    left = [path.name for path in folder.iterdir() if path.name.endswith(".tmp")]
+    with Checkpoint(folder, 1, {}) as kept:
+        kept.identity = read(folder / "stage1.safetensors", "checkpoint", 1)["identity"]
+        found = kept.stage().load()
+    names = sorted(path.name for path in folder.iterdir())
+    well = status == expected and found["epoch"] == 3 and bool(left) == (how == "killed")
+    return well and names == ["lock", "stage1.safetensors"]
+
+
+def write_until(path, folder, n_bytes, how):
+    """Write a state where a file may have so many bytes; 0 if the error names the folder."""
+    tree = read(path, "checkpoint", 1)
+    if how == "killed":
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python makes an error of it
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, n_bytes))
+    stage = Stage(Checkpoint(folder, 1, tree["identity"]), folder / "stage1.safetensors")
+    try:
+        stage.save(tree["state"])
+        stage.close()
+    except OSError as error:
+        return int(str(folder) not in str(error))
+    return 1
+
+
 def poisoned(scale):
     """A NaN in a batch, a gradient or a weight at a random step."""
     rng, n, passed = np.random.default_rng(0), round(100 * scale), 0
@@ -181,130 +213,6 @@ class Poison(Callback):
         if self._now(net, "weight"):
             next(net.objective.parameters()).data[0] = torch.nan
             self.done = True
-
-
-WEIRD = [
-    None, True, False, 0, 1, 2, 3, -1, 10**12, 0.0, 0.5, 1.5, -0.5, 1e-300, 1e300, float("nan"),
-    float("inf"), -float("inf"), "", "auto", "none", "\0", "x" * 999, b"bytes", 1j, (), (1,),
-    (3, 6),
-    [], [1, 2], {}, set(), object(), len, np.int64(3), np.float32(0.5), np.array([1, 2]), np.nan,
-    (1, 8, 8), (3, 8), (8, 8, 1), torch.ones(2), torch.nn.Flatten(), lambda x: x, lambda x: x[:1],
-    lambda x: None, Path("nothing"), "cuda:99", "sgd", "constant", int,
-    range(3),
-]  # fmt: skip
-# Anything may be tried there, or it takes its time: what is not fuzzed.
-SET = {"verbose": 0, "checkpoint": None, "compile": False}
-
-
-def judged(call, names):
-    """Whether a call works, or ends in an error that names one of these."""
-    started = time.process_time()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            call()
-        except (ValueError, TypeError, FileNotFoundError) as error:
-            seconds = time.process_time() - started
-            named = any(re.search(rf"(?<!\w){re.escape(name)}", str(error)) for name in names)
-            return ("refused" if named else "nameless"), seconds, error
-        except MemoryError as error:
-            return "refused", time.process_time() - started, error
-        except Exception as error:
-            return "crash", time.process_time() - started, error
-    return "worked", time.process_time() - started, None
-
-
-def tally(tries, limit, show=8):
-    """Outcomes of calls; at most a few of the bad ones are shown."""
-    outcome, slowest, bad = {}, 0.0, 0
-    for what, (kind, seconds, error) in tries:
-        outcome[kind] = outcome.get(kind, 0) + 1
-        if kind == "refused":
-            slowest = max(slowest, seconds)
-        slow = kind == "refused" and seconds > limit
-        if kind in ("crash", "nameless") or slow:
-            bad += 1
-            if bad <= show:
-                print(kind, str(what)[:200], f"{seconds:.3f} s", repr(error)[:200], file=sys.stderr)
-    of = sum(outcome.values())
-    return {"passed": of - bad, "of": of, "slowest_refusal_s": slowest, **outcome}
-
-
-def parameters(scale):
-    """Parameters that nobody would pass, one to three at a time."""
-    rng, X = np.random.default_rng(0), images(40)
-    make("IDFDClustering", max_epochs=1).fit(X)  # the first fit of a process tries the hardware
-
-    def tries():
-        for i in itertools.count():
-            name = list(skdeepclust.METHODS)[i % 4]
-            model = make(name, max_epochs=1, backbone="mlp", embedding_dim=4)
-            free = [p for p in model.get_params() if p not in SET]
-            chosen = rng.choice(free, rng.integers(1, 4), replace=False).tolist()
-            params = {p: WEIRD[rng.integers(len(WEIRD))] for p in chosen}
-            model.set_params(**params)
-            # A million million rounds are no mistake that anybody could see.
-            long = [p for p in chosen if p.endswith(("_epochs", "_iterations"))]
-            if any(
-                params[p] in (10**12, 1e300) for p in long if isinstance(params[p], int | float)
-            ):
-                continue
-            yield (
-                params,
-                judged(
-                    lambda model=model: model.fit(X), [*chosen, "n_samples", "Training diverged"]
-                ),
-            )
-
-    return tally(itertools.islice(tries(), round(10_000 * scale)), 0.05)
-
-
-def inputs(scale):
-    """Samples of any shape, type and content, to a fit and to a prediction."""
-    rng = np.random.default_rng(0)
-    fitted = make("IDFDClustering", max_epochs=1, backbone="mlp", embedding_dim=4).fit(images(40))
-    names = ["X", "sample", "samples", "feature", "features", "image_shape", "array", "dtype"]
-    names += ["Complex", "numbers", "dimensions", "images", "file", "n_samples"]
-
-    def tries():
-        for i in range(round(10_000 * scale)):
-            x = strange(rng)
-            name = list(skdeepclust.METHODS)[i % 4]
-            model = make(name, max_epochs=1, backbone="mlp", embedding_dim=4).set_params(
-                n_clusters=2
-            )
-            call = fitted.predict if i % 3 == 0 else model.fit
-            what = getattr(x, "shape", None), getattr(x, "dtype", type(x))
-            yield what, judged(lambda call=call, x=x: call(x), names)
-
-    return tally(tries(), 10.0)
-
-
-def strange(rng):
-    shape = rng.choice([0, 1, 2, 3, 4, 5, 8, 9], rng.integers(0, 6)).tolist()
-    x = rng.choice([0.0, 1.0, 255.0, -1e3, 1e30, 1e-30], shape) + rng.random(shape)
-    kinds = ["f8", "f4", "f2", "u1", "i8", "i2", "?", "c16", "O", "U", "S", "M8[s]", "u8", "g"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        x = np.asarray(x).astype(kinds[rng.integers(len(kinds))])
-    change = rng.integers(8)
-    if change == 0 and x.size and x.dtype.kind == "f":
-        x.flat[rng.integers(x.size)] = [np.nan, np.inf][rng.integers(2)]
-    elif change == 1:
-        x[...] = x.flat[0] if x.size else x
-    elif change == 2 and x.dtype.kind in "fiub?":
-        return torch.from_numpy(x.astype("f4"))
-    elif change == 3:
-        return x.tolist()
-    elif change == 4 and x.ndim == 2 and x.dtype.kind in "fiu":
-        from scipy.sparse import csr_array
-
-        return csr_array(x.astype("f8"))
-    elif change == 5:
-        return x[..., ::-1] if x.ndim else x
-    elif change == 6:
-        return [None, 3, "none", b"x", object(), {}, (), [[]], [1, [2]], np.nan][rng.integers(10)]
-    return x
 
 
 def pictures(scale):
@@ -398,15 +306,25 @@ def cost(scale):
 PARTS = {
     "kills": (kills, "SIGKILL at a random moment, then `fit` again: bitwise as unbroken"),
     "terminations": (terminations, "SIGTERM at a random moment, then `fit` again: bitwise"),
+    "cuts": (
+        cuts,
+        "writing a state ends after each percent of it, by an error or with the process",
+    ),
+    "ranks": (
+        ranks,
+        "SIGKILL of one of two processes: the other says so, then `fit` again: bitwise",
+    ),
     "flips": (flips, "one flipped bit of a saved model: refused"),
     "truncations": (truncations, "a saved model cut off or with bytes appended: refused"),
     "poisoned": (poisoned, "NaN in a batch, gradient or weight: set right, or an error"),
+    "collapse": (collapse, "collapses, planted: a warning; healthy trainings: none"),
     "parameters": (parameters, "parameters that nobody would pass: an error that names one"),
     "inputs": (
         inputs,
         "samples of any shape, type and content: it works, or an error that says so",
     ),
     "pictures": (pictures, "damaged image files of six formats: left out and listed, or named"),
+    "odd": (odd, "no extras, no home, odd locales, `python -O`: the same results; the demo runs"),
     "leaks": (leaks, "many fits in one process: at most 5 MiB, nothing left open or changed"),
     "cost": (cost, "a checkpoint after every epoch: at most 2 % of an epoch of ResNet-18"),
 }
@@ -419,17 +337,33 @@ def table(found):
         tried = "not yet measured" if row is None else f"{row['of']:,}"
         passed = "" if row is None else f"{row['passed']:,}{_more(row)}"
         lines.append(f"| {words} | {tried} | {passed} |")
-    about = (
-        f"{found['processor']}, {found['threads']} threads, Python {found['python']}, torch "
-        f"{found['torch']}; commit {found['commit'][:7]}."
-    )
-    return "\n".join([*lines, "", about])
+    return "\n".join([*lines, "", *_abouts(found["parts"])])
+
+
+def _abouts(parts):
+    """What was measured where, and with which commit."""
+    where = {}
+    for name, row in parts.items():
+        changed = " with changes" if row["commit"].endswith("-dirty") else ""
+        about = (
+            f"commit {row['commit'][:7]}{changed}, {row['processor']}, {row['threads']} threads, "
+            f"Python {row['python']}, torch {row['torch']}"
+        )
+        where.setdefault(about, []).append(name)
+    return [f"{', '.join(names)}: {about}.\n" for about, names in where.items()]
 
 
 def _more(row):
     if "by_method" in row:
         slowest = max(method["slowest_exit_s"] for method in row["by_method"].values())
         return f"; the slowest end took {slowest:.1f} s"
+    if "slowest_end_s" in row:
+        return f"; the slowest end took {row['slowest_end_s']:.1f} s"
+    if "planted" in row:
+        return (
+            f" ({row['reported']} of {row['planted']} collapses told, {row['false_alarms']} false "
+            f"alarms in {row['healthy']} healthy ones)"
+        )
     if "grown_mib" in row:
         return f" ({row['fits']:,} fits, {row['grown_mib']:+.1f} MiB after the tenth)"
     if "slowest_refusal_s" in row:
@@ -465,7 +399,6 @@ def main():
     parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS))
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full counts")
     parser.add_argument("--out", type=Path, help="JSON; parts that it has from before stay")
-    parser.add_argument("--commit", default="unknown")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--victim", nargs=2, help=argparse.SUPPRESS)
@@ -477,18 +410,25 @@ def main():
     found = {"parts": {}}
     if args.out and args.out.exists():
         found = json.loads(args.out.read_text())
-    found |= {
-        "commit": args.commit, "python": platform.python_version(), "torch": torch.__version__,
+    about = {
+        "commit": commit(), "python": platform.python_version(), "torch": torch.__version__,
         "processor": processor(), "threads": torch.get_num_threads(),
     }  # fmt: skip
     for name in args.only:
         started = time.perf_counter()
         row = PARTS[name][0](args.scale)
-        found["parts"][name] = row | {"seconds": round(time.perf_counter() - started, 1)}
+        found["parts"][name] = row | about | {"seconds": round(time.perf_counter() - started, 1)}
         print(name, json.dumps(found["parts"][name]), flush=True)
         if args.out:
             args.out.write_text(json.dumps(found, indent=1) + "\n")
     return None
+
+
+def commit():
+    """The commit of this tree, with a mark if it has been changed since."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
+    return done.stdout.strip() or "unknown"
 
 
 def processor():
