@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -67,7 +66,7 @@ class ImageClusterer(
             value = getattr(self, name)
             if isinstance(value, bool | np.bool_) and "boolean" not in kinds:  # True is no 1
                 raise ValueError(f"{name} must not be {value}: it is no switch")
-            if isinstance(value, Integral) and value >= 2**63:  # torch cannot hold it
+            if isinstance(value, int | np.integer) and value >= 2**63:  # torch cannot hold it
                 raise ValueError(f"{name}={value} is too large")
 
     # -- fit ------------------------------------------------------------------------------

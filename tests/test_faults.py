@@ -40,9 +40,9 @@ def test_a_state_that_could_not_be_written_leaves_the_one_before(faults):
 
 
 def test_collapses_are_told(faults):
-    found = faults.collapse(0.1)
-    assert (found["reported"], found["false_alarms"]) == (2, 0)
-    assert (found["planted"], found["healthy"]) == (2, 5)
+    found = faults.collapse(0.05)
+    assert (found["reported"], found["false_alarms"]) == (1, 0)
+    assert (found["planted"], found["healthy"]) == (1, 3)
 
 
 def test_odd_circumstances_change_nothing(faults):
