@@ -412,7 +412,8 @@ def _image_shape(image_shape: Any) -> tuple[int, int, int] | None:
 def _check_range(array: np.ndarray) -> np.ndarray:
     if array.dtype.kind not in "buif":
         raise TypeError(f"X has dtype {array.dtype}; numbers are needed")
-    if array.dtype == np.float64 and max(array.max(), -array.min()) > np.finfo(np.float32).max:
+    wide = array.dtype.kind == "f" and array.dtype.itemsize > 4
+    if wide and max(array.max(), -array.min()) > np.finfo(np.float32).max:
         raise ValueError("X holds values beyond the range of float32: rescale it")
     return array
 

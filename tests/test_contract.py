@@ -678,6 +678,7 @@ BAD_X = {
     "sparse": (scipy.sparse.csr_matrix(VECTORS), TypeError, "[Ss]parse"),
     "sparse tensor": (torch.tensor(VECTORS).to_sparse(), TypeError, "sparse"),
     "strings": (np.array([["a", "b"]] * 9), ValueError, "X|string|numeric"),
+    "long doubles": (np.full((9, 2), np.longdouble("3.5e38")), ValueError, "X .*float32"),
     "words": (np.array([["", 1]] * 9, object), ValueError, "X holds what is no number"),
     "objects": (np.array([[object(), 1]] * 9), TypeError, "X .*argument must be .* number"),
     "dates": (np.zeros((9, 2), "datetime64[s]"), (TypeError, ValueError), "dtype|DType"),
