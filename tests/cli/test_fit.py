@@ -22,6 +22,7 @@ pytestmark = [  # hardly trained
     pytest.mark.filterwarnings("ignore::skdeepclust.CollapseWarning"),
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
 ]
+PLAIN = ["--method", "kmeans", "--set", "backbone=identity", "--set", "weights=None"]
 FAST = ["--method", "cdc", "--epochs", "2", "--map", "pca", "--set", "backbone=mlp"]
 
 
@@ -100,17 +101,17 @@ def test_a_broken_file_is_told_and_the_rest_clustered(photos, capsys):
     assert [row["cluster"] for row in rows("photos_clusters/labels.csv")].count("-1") == 1
 
 
-def test_the_number_of_clusters_can_be_chosen(photos, capsys):
+@pytest.mark.parametrize("method", [FAST, PLAIN], ids=["cdc", "kmeans"])
+def test_the_number_of_clusters_can_be_chosen(method, photos, capsys):
     command = ["fit", "photos", "-k", "2-5", "--no-report", "--json"]
-    assert cli.main([*command, *FAST]) == 0
+    assert cli.main([*command, *method]) == 0
     found = json.loads(capsys.readouterr().out)
     assert 2 <= found["n_clusters"] <= 5
     assert load(Path(found["model"]) / "model.safetensors").n_clusters == found["n_clusters"]
 
 
 def test_kmeans_takes_a_network_as_it_is(photos):
-    plain = ["--method", "kmeans", "--set", "backbone=identity", "--set", "weights=None"]
-    assert cli.main(["fit", "photos", "-k", "5", "--map", "pca", *plain]) == 0
+    assert cli.main(["fit", "photos", "-k", "5", "--map", "pca", *PLAIN]) == 0
     assert len(rows("photos_clusters/labels.csv")) == 60
 
 

@@ -12,6 +12,8 @@ from skdeepclust import BackboneKMeans, CDCClustering
 from skdeepclust.datasets import load_digits_images
 from skdeepclust.inspection import ClusterReport
 from skdeepclust.inspection._contents import link_to, relative_names
+from skdeepclust.inspection._report import _SHEETS
+from skdeepclust.inspection._thumbnails import make_sheets
 from skdeepclust.inspection._verdict import curves, verdict
 from skdeepclust.metrics import clustering_accuracy
 
@@ -88,6 +90,16 @@ def test_thumbnails_are_the_images_in_their_order(tmp_path):
     image = images[unpack(content["images"]["index"])[position]]
     scaled = image / images.max() * 255 if images.dtype != np.uint8 else image
     assert np.abs(np.asarray(tile, float) - scaled.reshape(8, 8)).mean() < 12
+
+
+def test_the_page_of_10_000_images_stays_below_20_mb_whatever_they_show():
+    noise = np.random.default_rng(0).integers(0, 256, (300, 96, 96, 3), dtype=np.uint8)
+    share = len(noise) / 10_000
+    worst = make_sheets(noise, range(300), int(_SHEETS * share))
+    assert worst.width < 96  # they had to shrink
+    assert sum(map(len, worst.files)) < share * 18e6  # all else on the page takes less than 2 MB
+    plain = make_sheets(np.zeros_like(noise), range(300), int(_SHEETS * share))
+    assert (plain.width, plain.height) == (96, 96)
 
 
 def test_many_images_become_a_sample_that_keeps_every_gallery(tmp_path):
