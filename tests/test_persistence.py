@@ -307,6 +307,15 @@ def test_nothing_in_the_package_runs_code_of_files():
     assert not found
 
 
+def test_no_workflow_runs_what_somebody_may_move():
+    """Actions are pinned by commit: a tag can be set anew."""
+    folder = Path(__file__).parents[1] / ".github" / "workflows"
+    used = [line for file in folder.glob("*.yml") for line in file.read_text().splitlines()]
+    used = [line.strip() for line in used if "uses:" in line]
+    assert len(used) > 10
+    assert all(re.search(r"@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line) for line in used), used
+
+
 # -- files of all releases ----------------------------------------------------------------------
 
 FIXTURES = Path(__file__).parent / "fixtures"
