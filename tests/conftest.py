@@ -1,6 +1,7 @@
 """Data that several tests share. No test needs the network."""
 
 import os
+import signal
 
 # Tests run in as many processes as there are cores at most: each takes one of them. Before torch
 # is imported, and for the processes that tests start.
@@ -11,6 +12,11 @@ import numpy as np
 import pytest
 
 from skdeepclust.datasets import load_digits_images
+
+
+# A shell that starts the tests in the background has them ignore Ctrl-C; some send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -141,6 +141,11 @@ class Images(Dataset):
             yield self._take(self._plain, index), min(size, len(self) - start)
 
 
+# Channels that vary by less of the range count as constant: augmentations mix channels, and what
+# comes in from another one must not become infinite.
+_CONSTANT = 1e-9
+
+
 class Statistics:
     """What standardisation needs to know of the training samples.
 
@@ -192,6 +197,7 @@ class Statistics:
         if len(shape) == 3:
             span = self.high - self.low or 1.0
             mean, std = (mean - self.low) / span, std / span
+            std[std < _CONSTANT] = 0
         self.mean, self.std = mean, std
 
     def expect(self, mean: Sequence[float], std: Sequence[float]) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from skdeepclust import IDFDClustering
 from skdeepclust.engine import images as module
 from skdeepclust.engine.images import Images
 
@@ -75,6 +76,14 @@ def test_constant_images():
     assert seen.low == seen.high == pytest.approx(0.7)
     np.testing.assert_array_equal(seen.std, np.zeros(3))
     assert np.isfinite(seen.mean).all()
+
+
+def test_a_channel_that_another_dwarfs_is_constant():
+    images = np.random.default_rng(0).random((20, 3, 4, 4))
+    images[0, 1] = 1e30
+    found = statistics(images)
+    assert found.std[[0, 2]].tolist() == [0, 0] and found.std[1] > 0.1
+    IDFDClustering(2, max_epochs=2, random_state=0).fit(images)  # does not diverge
 
 
 def test_a_constant_feature_has_exactly_no_spread():
