@@ -13,7 +13,6 @@ import pytest
 
 from skdeepclust.datasets import load_digits_images
 
-
 # A shell that starts the tests in the background has them ignore Ctrl-C; some send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
