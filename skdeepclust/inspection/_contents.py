@@ -250,7 +250,7 @@ def link_to(folder: str | None, start: Path) -> str | None:
         way = Path(os.path.relpath(folder, start.absolute())).as_posix()
     except ValueError:  # another drive
         return None
-    return quote(way) + "/"
+    return quote(os.fsencode(way)) + "/"
 
 
 def parameters(estimator: Any) -> list[tuple[str, str, bool]]:
