@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stopped:
         print(f"\n{stopped}" if stopped.args else "\nInterrupted.", file=sys.stderr)
         return _INTERRUPTED
-    except (OSError, ValueError, TypeError, ImportError) as error:
+    except (OSError, ValueError, TypeError, ImportError, MemoryError) as error:
         if args.traceback:
             raise
         args.parser.error(" ".join(str(error).split()))

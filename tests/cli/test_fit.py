@@ -252,6 +252,17 @@ def test_what_shows_only_in_training_is_one_line_too(photos, capsys):
     assert cli.main(["fit", "photos", "-k", "3", *FAST]) == 0  # nothing is in the way
 
 
+def test_a_batch_that_does_not_fit_is_one_line(photos, capsys, monkeypatch):
+    def fit(*_):
+        raise MemoryError("batch_size=256 does not fit: 64 does")
+
+    monkeypatch.setattr(CDCClustering, "fit", fit)
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["fit", "photos", "-k", "3", *FAST])
+    err = capsys.readouterr().err
+    assert "64 does" in err and err.count("\n") == 1
+
+
 def test_a_traceback_can_be_had(photos):
     with pytest.raises(FileNotFoundError):
         cli.main(["fit", "nowhere", "--traceback"])

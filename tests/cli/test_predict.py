@@ -66,11 +66,11 @@ def test_files_of_which_none_can_be_read_have_no_scores(saved, capsys):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are text here")
 def test_names_need_be_no_text(saved):
-    Path("new/dark/0.png").rename("new/dark/caf\udce9.png")
+    Path("new/dark/0.png").rename("new/dark/\udce9clair.png")
     command = [sys.executable, "-m", "skdeepclust", "predict", "done", "new"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:strict"}
     table = subprocess.run(command, env=environment, check=True, capture_output=True).stdout
-    assert b"\ndark/caf\xe9.png," in table
+    assert b"\ndark/\xe9clair.png," in table
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes end otherwise here")
