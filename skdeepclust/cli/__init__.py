@@ -3,7 +3,9 @@
 import argparse
 import contextlib
 import importlib
+import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -12,7 +14,8 @@ from skdeepclust.cli import demo, fit, predict, recipes, report
 
 __all__ = ["main"]
 
-_INTERRUPTED = 130  # what shells report of a command that Ctrl-C ended
+# What shells report of a command that Ctrl-C ended, and of one whose reader has gone.
+_INTERRUPTED, _UNREAD = 130, 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,9 +29,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0, or 130 after Ctrl-C. Unusable arguments or files exit with 2, after one
-        line that says what to do.
+        Exit status: 0, 130 after Ctrl-C, or 141 if nobody reads the output. Unusable arguments
+        or files exit with 2, after one line that says what to do.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files may be no text
     parser = _parser()
     args = parser.parse_args(argv)
     try:
@@ -37,10 +42,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             result = args.run(args)
         if args.json:
             print(json.dumps(result, allow_nan=False, default=_plain))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left to write has no reader, and must not be an error when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _UNREAD
     except KeyboardInterrupt as stopped:
         print(f"\n{stopped}" if stopped.args else "\nInterrupted.", file=sys.stderr)
         return _INTERRUPTED
-    except (OSError, ValueError, TypeError, ImportError) as error:
+    except (OSError, ValueError, TypeError, ImportError, MemoryError) as error:
         if args.traceback:
             raise
         args.parser.error(" ".join(str(error).split()))

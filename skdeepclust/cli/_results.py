@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import csv
+import io
 import os
 import shutil
 import sys
@@ -17,6 +18,7 @@ __all__ = [
     "classes_of",
     "duration",
     "open_model",
+    "refuse_existing",
     "relative",
     "scores",
     "sort_files",
@@ -69,6 +71,12 @@ def open_model(args: argparse.Namespace) -> Any:
     return load(found[0], **({"device": args.device} if args.device else {}))
 
 
+def refuse_existing(args: argparse.Namespace) -> None:
+    """Do not replace a file unless that is wanted."""
+    if args.out and args.out.exists() and not args.overwrite:
+        raise ValueError(f"--out {args.out} exists: name another, or pass --overwrite")
+
+
 # -- files ------------------------------------------------------------------------------------
 
 
@@ -89,10 +97,12 @@ def write_labels(
         Class of each.
     """
     if isinstance(file, os.PathLike):
-        scratch = Path(f"{os.fspath(file)}.part")
-        with open(scratch, "w", newline="", encoding="utf-8", errors="surrogateescape") as opened:
-            write_labels(opened, names, labels, classes)
-        scratch.replace(file)
+        from skdeepclust.engine.archive import replacing
+
+        text = io.StringIO()
+        write_labels(text, names, labels, classes)
+        with replacing(file) as opened:
+            opened.write(text.getvalue().encode("utf-8", "surrogateescape"))
         return
     columns: list[Sequence[Any]] = [names, labels.tolist()]
     head = ["file", "cluster"]
@@ -170,22 +180,22 @@ def classes_of(source: str | None, names: Sequence[str]) -> list[str] | None:
 
 
 def _from_table(path: Path, names: Sequence[str]) -> list[str]:
-    with open(path, newline="", encoding="utf-8-sig") as file:
+    with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         table = csv.DictReader(file)
         if not {"file", "class"} <= set(table.fieldnames or ()):
             raise ValueError(f"--classes {path}: its first line must name the columns file, class")
-        known = {Path(row["file"]).as_posix(): row["class"] for row in table}
+        known = {Path(row["file"]).as_posix(): row["class"] for row in table if row["class"]}
     missing = [name for name in names if name not in known]
     if missing:
-        raise ValueError(f"--classes {path}: it has no row for {missing[0]!r}")
+        raise ValueError(f"--classes {path}: it has no class for {missing[0]!r}")
     return [known[name] for name in names]
 
 
 def scores(classes: Sequence[str] | None, labels: np.ndarray) -> dict[str, float] | None:
-    """Return ACC, NMI and ARI over the images that have a cluster."""
-    if classes is None:
-        return None
+    """Return ACC, NMI and ARI over the images that have a cluster, if there are any."""
     from skdeepclust.metrics import clustering_report
 
     kept = labels >= 0
+    if classes is None or not kept.any():
+        return None
     return clustering_report(np.asarray(classes)[kept], labels[kept])

@@ -1,6 +1,7 @@
 """``skdeepclust fit``: cluster a folder of images."""
 
 import argparse
+import contextlib
 import importlib
 import inspect
 import re
@@ -126,12 +127,12 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
     _make_room(args, out)
     start = time.perf_counter()
     with told_warnings() as warnings:
-        _train(args, model, images, out / "checkpoint")
+        _train(args, model, images, out)
         seconds = time.perf_counter() - start
         result = _write(args, out, model, names, classes)
         if not args.no_report:
             result["report"] = _report(args, out / "report.html", model, images, classes)
-    shutil.rmtree(out / "checkpoint", ignore_errors=True)
+    _forget(out)
     result |= {"seconds": round(seconds, 2), "warnings": warnings}
     _print_result(result)
     return result
@@ -165,42 +166,65 @@ def _estimator(args: argparse.Namespace) -> Any:
 
 def _make_room(args: argparse.Namespace, out: Path) -> None:
     """See that nothing is lost and everything can be written."""
-    if args.sort and out.resolve().is_relative_to(args.folder.expanduser().resolve()):
+    folder, target = args.folder.expanduser().resolve(), out.resolve()
+    if args.sort and target.is_relative_to(folder):
         raise ValueError(f"--out {out}: with --sort, name a folder that is not inside FOLDER")
+    if args.sort and folder.is_relative_to(target / "clusters"):
+        raise ValueError(f"--out {out}: --sort would replace FOLDER in it, name another folder")
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file: name a folder")
     held = [path.name for path in out.iterdir()] if out.is_dir() else []
     if args.overwrite:
-        shutil.rmtree(out / "checkpoint", ignore_errors=True)
-    elif "checkpoint" in held:  # which a finished run removes
+        _forget(out)
+    elif any(state.is_dir() for state in _states(out)):  # which a finished run removes
         print(f"Going on with the run in {out}; --overwrite begins anew.")
     elif held:
         raise ValueError(f"--out {out} holds files already: name another, or pass --overwrite")
     out.mkdir(parents=True, exist_ok=True)
 
 
+def _states(out: Path) -> list[Path]:
+    """Folders of the checkpoints of a run."""
+    return [out / "checkpoint" / name for name in ("choice", "run")]
+
+
+def _forget(out: Path) -> None:
+    """Remove the checkpoints, and nothing that is not ours."""
+    for state in _states(out):
+        shutil.rmtree(state, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        (out / "checkpoint").rmdir()
+
+
 # -- training ---------------------------------------------------------------------------------
 
 
-def _train(args: argparse.Namespace, model: Any, images: Any, checkpoint: Path) -> None:
+def _train(args: argparse.Namespace, model: Any, images: Any, out: Path) -> None:
     """Fit the model, from where a run before has stopped."""
+    choice, run = _states(out)
     if isinstance(args.n_clusters, range):
-        _keep(model, checkpoint / "choice")
+        _keep(model, choice)
         k = _chosen(args, model.set_params(n_clusters=args.n_clusters[-1]), images)
     else:
         k = args.n_clusters
-    _keep(model.set_params(n_clusters=k), checkpoint / "run")
+    _keep(model.set_params(n_clusters=k), run)
     n, channels, height, width = images.shape
     print(f"{n:,} images, seen as {channels} x {height} x {width}")
-    epochs = f", {model.max_epochs} epochs" if hasattr(model, "max_epochs") else ""
-    print(
-        f"{args.method}: {k} clusters{epochs}. Ctrl-C stops; the same command goes on.", flush=True
-    )
-    model.fit(images)
+    trains = hasattr(model, "max_epochs")
+    more = f", {model.max_epochs} epochs. Ctrl-C stops; {_again(args)}" if trains else ""
+    print(f"{args.method}: {k} clusters{more}.", flush=True)
+    _stop_if_interrupted(args, model.fit(images))
+
+
+def _again(args: argparse.Namespace) -> str:
+    """What goes on after a stop."""
+    return f"the same command{' without --overwrite' if args.overwrite else ''} goes on"
+
+
+def _stop_if_interrupted(args: argparse.Namespace, model: Any) -> None:
     if model.net_.interrupted:
-        raise KeyboardInterrupt(
-            f"Stopped after {model.n_iter_} of {model.max_epochs} epochs. The same command goes on."
-        )
+        done = f"Stopped after {model.n_iter_} of {model.max_epochs} epochs"
+        raise KeyboardInterrupt(f"{done}; {_again(args)}.")
 
 
 def _keep(model: Any, checkpoint: Path) -> None:
@@ -216,6 +240,7 @@ def _chosen(args: argparse.Namespace, model: Any, images: Any) -> int:
 
     print(f"Choosing the number of clusters, by {args.method} with {model.n_clusters}", flush=True)
     selection = KSelection(model, args.n_clusters, random_state=args.seed).fit(images)
+    _stop_if_interrupted(args, selection.estimator_)
     found = int(selection.best_n_clusters_)
     print(f"{found} clusters are chosen")
     return found
@@ -244,7 +269,8 @@ def _write(
         "sizes": np.bincount(labels[labels >= 0], minlength=model.n_clusters),
         "skipped": [relative(path, args.folder) for path in model.skipped_],
         "epochs": model.n_iter_,
-        "health": {name: last[name] for name in health if name in last},
+        # The first epoch has nothing to compare its clusters with.
+        "health": {name: last[name] for name in health if np.isfinite(last.get(name, np.nan))},
         "scores": found,
         "labels": str(out / "labels.csv"),
         "model": str(out / "model"),

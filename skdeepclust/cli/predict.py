@@ -8,6 +8,7 @@ from skdeepclust.cli._arguments import add_classes, add_folder, add_json, add_mo
 from skdeepclust.cli._results import (
     classes_of,
     open_model,
+    refuse_existing,
     relative,
     scores,
     told_warnings,
@@ -35,6 +36,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
     predict.add_argument(
         "--out", type=new_file(".csv"), metavar="FILE", help="write the table, as FILE.csv"
     )
+    predict.add_argument("--overwrite", action="store_true", help="replace FILE.csv")
     add_classes(predict)
     add_json(predict)
     predict.set_defaults(run=_run)
@@ -44,6 +46,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
 def _run(args: argparse.Namespace) -> dict[str, Any]:
     from skdeepclust.engine.files import ImageFiles
 
+    refuse_existing(args)
     with told_warnings() as warnings:
         model = open_model(args)
         images = ImageFiles(args.folder, model.image_shape_in_)

@@ -15,6 +15,7 @@ from skdeepclust.cli._arguments import (
 from skdeepclust.cli._results import (
     classes_of,
     open_model,
+    refuse_existing,
     relative,
     told_warnings,
 )
@@ -52,8 +53,7 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
     from skdeepclust.engine.files import ImageFiles
     from skdeepclust.inspection import ClusterReport
 
-    if args.out.exists() and not args.overwrite:
-        raise ValueError(f"--out {args.out} exists: name another, or pass --overwrite")
+    refuse_existing(args)
     with told_warnings() as warnings:
         model = open_model(args)
         images = ImageFiles(args.folder, model.image_shape_in_)

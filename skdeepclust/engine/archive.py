@@ -87,7 +87,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Any]:
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(name)
-        if isinstance(error, OSError):  # such as a full disk, which does not say whose
+        if isinstance(error, OSError) and error.errno:  # as of a full disk, which tells no name
             raise type(error)(error.errno, error.strerror, str(path)) from error
         raise
     sync_folder(path.parent)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn import config_context
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 from sklearn.neighbors import NearestNeighbors
@@ -20,6 +21,7 @@ from skdeepclust.inspection._gallery import check_scores, rank
 
 _MEMBERS, _BORDERLINE = 10, 4
 _NEIGHBORS = 8
+_MEMORY = 64  # MiB of distances at a time
 _MAPPED = 4000  # t-SNE of more takes minutes
 _NONE = 0xFFFF
 _CELLS = 40  # classes and clusters of the confusion matrix
@@ -172,7 +174,9 @@ def neighbourhood(
     dict
         ``x`` and ``y``, and ``near`` (n_shown, n_neighbors) by position on the page.
     """
-    near = NearestNeighbors(n_neighbors=n_neighbors(len(rows)), metric="cosine", algorithm="brute")
+    index = NearestNeighbors(n_neighbors=n_neighbors(len(rows)), metric="cosine", algorithm="brute")
+    with config_context(working_memory=_MEMORY):
+        near = index.fit(rows).kneighbors(return_distance=False)
     mapped = np.arange(len(rows))
     if len(rows) > _MAPPED:
         mapped = np.sort(rng.choice(len(rows), _MAPPED, replace=False))
@@ -184,7 +188,7 @@ def neighbourhood(
     return {
         "x": _pack(at[:, 0], "u2"),
         "y": _pack(at[:, 1], "u2"),
-        "near": _pack(near.fit(rows).kneighbors(return_distance=False).ravel(), "u4"),
+        "near": _pack(near.ravel(), "u4"),
     }
 
 
@@ -250,7 +254,7 @@ def link_to(folder: str | None, start: Path) -> str | None:
         way = Path(os.path.relpath(folder, start.absolute())).as_posix()
     except ValueError:  # another drive
         return None
-    return quote(way) + "/"
+    return quote(os.fsencode(way)) + "/"
 
 
 def parameters(estimator: Any) -> list[tuple[str, str, bool]]:

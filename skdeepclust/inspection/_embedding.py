@@ -20,6 +20,7 @@ from skdeepclust.inspection._pictures import LazyPictures, as_pictures, to_unit,
 
 TITLES = {"tsne": "t-SNE", "pca": "PCA", "umap": "UMAP"}
 _SIDE, _SIDE_OF_PICTURES = 5.0, 7.0  # inches
+_EQUAL = 1e-12  # embeddings that differ by less are one
 _SMALLEST = 1 / 25  # of the map: thumbnails that are nearer to each other show nothing
 
 
@@ -353,6 +354,8 @@ def _closest(places: np.ndarray, most: float) -> float:
 def project(rows: np.ndarray, method: str, rng: np.random.RandomState) -> np.ndarray:
     if len(rows) < 2:
         raise ValueError(f"a map needs at least 2 finite rows of the embedding, got {len(rows)}")
+    if np.ptp(rows, axis=0).max() < _EQUAL:  # of which t-SNE would make a segmentation fault
+        return np.zeros((len(rows), 2))
     if rows.shape[1] < 2:
         rows = np.pad(rows, ((0, 0), (0, 1)))
     return _PROJECTIONS[method](rows, rng)

@@ -112,12 +112,7 @@ class ClusterGalleryDisplay:
         ClusterGalleryDisplay
             The display, plotted.
         """
-        proba = estimator.predict_proba(X) if hasattr(estimator, "predict_proba") else None
-        if proba is None:
-            labels = estimator.predict(X)
-        else:  # rows of files that could not be read are not numbers
-            labels = np.where(np.isnan(proba).any(axis=1), -1, np.argmax(proba, axis=1))
-            proba = np.nan_to_num(proba)
+        labels, proba = predicted(estimator, X)
         return cls.from_predictions(
             X,
             labels,
@@ -270,6 +265,16 @@ def _chosen(clusters: Sequence[int], known: list[int]) -> list[int]:
     if not chosen or not set(chosen) <= set(known):
         raise ValueError(f"clusters must name clusters that have members, got {chosen}")
     return chosen
+
+
+def predicted(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """Cluster of each sample, and its probabilities if the estimator has them."""
+    if not hasattr(estimator, "predict_proba"):
+        return estimator.predict(X), None
+    proba = estimator.predict_proba(X)
+    # Rows of files that could not be read are not numbers.
+    labels = np.where(np.isnan(proba).any(axis=1), -1, np.argmax(proba, axis=1))
+    return labels, np.nan_to_num(proba)
 
 
 def check_scores(scores: ArrayLike, labels: np.ndarray) -> np.ndarray:

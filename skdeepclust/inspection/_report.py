@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_random_state
 
+from skdeepclust.engine.archive import replacing
 from skdeepclust.inspection._clusters import check_labels
 from skdeepclust.inspection._contents import (
     Contents,
@@ -23,6 +24,7 @@ from skdeepclust.inspection._contents import (
     scores_of,
 )
 from skdeepclust.inspection._embedding import TITLES
+from skdeepclust.inspection._gallery import predicted
 from skdeepclust.inspection._pictures import LazyPictures, as_pictures
 from skdeepclust.inspection._thumbnails import make_sheets
 from skdeepclust.inspection._verdict import curves, verdict
@@ -104,7 +106,8 @@ class ClusterReport:
         Parameters
         ----------
         estimator : fitted clusterer
-            With ``transform`` and ``predict_proba``, such as those of this package.
+            With ``transform``, and with ``predict_proba`` or ``predict`` alone; see
+            `from_predictions`.
         X : array-like, tensor, path, list of paths or Dataset
             Images as the estimator takes them.
         y : array-like of shape (n_samples,), default=None
@@ -128,13 +131,12 @@ class ClusterReport:
         ValueError
             If X holds vectors, of which there is nothing to show.
         """
-        proba = estimator.predict_proba(X)
-        labels = np.where(np.isnan(proba).any(axis=1), -1, proba.argmax(axis=1))
+        labels, proba = predicted(estimator, X)
         report = cls.from_predictions(
             X,
             labels,
             embedding=estimator.transform(X),
-            scores=np.nan_to_num(proba),
+            scores=proba,
             y=y,
             image_shape=getattr(estimator, "image_shape_in_", None),
             title=title or f"Clusters of {type(estimator).__name__}",
@@ -142,7 +144,8 @@ class ClusterReport:
             map_method=map_method,
             random_state=random_state,
         )
-        sizes = np.bincount(labels[labels >= 0], minlength=proba.shape[1])
+        n_clusters = 0 if proba is None else proba.shape[1]
+        sizes = np.bincount(labels[labels >= 0], minlength=n_clusters)
         report.content["health"] = verdict(estimator, sizes)
         report.content["curves"] = curves(getattr(estimator, "history_", None) or [])
         report.content["parameters"] = parameters(estimator)
@@ -192,6 +195,12 @@ class ClusterReport:
         Returns
         -------
         ClusterReport
+
+        Raises
+        ------
+        ValueError
+            If the arguments do not fit together, X holds vectors, or fewer than two images have
+            a cluster.
         """
         if max_images < 2:
             raise ValueError(f"max_images must be at least 2, got {max_images}")
@@ -207,6 +216,8 @@ class ClusterReport:
         found = Contents(labels, scores_of(rows, labels) if scores is None else scores, y)
         rng = check_random_state(random_state)
         shown = found.choose(max_images, rng)
+        if not np.isfinite(rows[shown]).all():
+            raise ValueError("embedding must be finite wherever labels names a cluster")
         names = pictures.lazy.names.tolist() if isinstance(pictures, LazyPictures) else None
         root, relative = relative_names(names)
         sheets = make_sheets(pictures, shown.tolist(), _SHEETS)
@@ -245,14 +256,12 @@ class ClusterReport:
         ------
         OSError
             If the file cannot be written.
+        ValueError
+            If `path` is a folder.
         """
-        target = Path(path)
-        scratch = target.with_name(f".{target.name}.part")
-        try:
-            scratch.write_text(self._page(link_to(self.root, target.parent)), encoding="utf-8")
-            scratch.replace(target)
-        finally:
-            scratch.unlink(missing_ok=True)
+        with replacing(path) as file:
+            page = self._page(link_to(self.root, Path(path).parent))
+            file.write(page.encode("utf-8", "replace"))  # names may hold what is no text
 
     def _repr_html_(self) -> str:
         """The page inside a notebook."""

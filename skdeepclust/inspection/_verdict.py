@@ -49,8 +49,8 @@ def verdict(estimator: Any, sizes: np.ndarray) -> list[dict[str, str]]:
         return [{"kind": "warning", "text": text} for text in warnings]
     largest = sizes.max() / max(1, sizes.sum())
     text = f"No sign of trouble: every cluster has members, the largest {largest:.0%} of all."
-    if history and not math.isnan(history[-1]["label_change"]):
-        change = history[-1]["label_change"]
+    change = _change(history)
+    if not math.isnan(change):
         text += f" In the last epoch {change:.1%} of the images changed cluster."
     return [{"kind": "good", "text": text}]
 
@@ -76,13 +76,18 @@ def _ending(estimator: Any, history: Sequence[dict[str, Any]]) -> list[str]:
     found = []
     if getattr(getattr(estimator, "net_", None), "interrupted", False):
         found.append(f"Training was interrupted after {len(history)} epochs.")
-    change = history[-1]["label_change"] if history else 0.0
+    change = _change(history)
     if change > _UNSETTLED:
         found.append(
             f"In the last epoch {change:.0%} of the images still changed cluster: they have not "
             "settled. Try more max_epochs."
         )
     return found
+
+
+def _change(history: Sequence[dict[str, Any]]) -> float:
+    """Share of images that changed cluster in the last epoch; NaN if nobody counted."""
+    return float(history[-1].get("label_change", math.nan)) if history else math.nan
 
 
 def curves(history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

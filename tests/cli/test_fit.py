@@ -85,6 +85,12 @@ def test_the_answer_for_programs(photos, capsys):
         assert link.resolve() == photos / row["file"]
 
 
+def test_what_is_not_known_is_not_in_the_answer(photos, capsys):
+    assert cli.main(["fit", "photos", "-k", "3", "--json", *FAST, "--epochs", "1"]) == 0
+    health = json.loads(capsys.readouterr().out)["health"]
+    assert "loss" in health and "label_change" not in health  # of one epoch
+
+
 def test_copies_are_sorted_too(photos):
     assert cli.main(["fit", "photos", "-k", "3", "--sort", "copy", "--no-report", *FAST]) == 0
     copies = list(Path("photos_clusters/clusters").rglob("*.png"))
@@ -143,7 +149,7 @@ def test_ctrl_c_is_gone_on_from(photos):
     while run.poll() is None and not any(state.glob("*.safetensors")):
         time.sleep(0.02)
     run.send_signal(signal.SIGINT)
-    assert run.communicate(timeout=60)[1].strip().endswith("The same command goes on.")
+    assert run.communicate(timeout=60)[1].strip().endswith("the same command goes on.")
     assert run.returncode == 130
 
     again = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
@@ -151,6 +157,41 @@ def test_ctrl_c_is_gone_on_from(photos):
     whole = [*command, "--out", "whole"]
     subprocess.run(whole, env=environment, check=True, capture_output=True)
     assert rows("photos_clusters/labels.csv") == rows("whole/labels.csv")
+
+
+def test_ctrl_c_stops_the_choice_of_a_number_too(photos):
+    command = [sys.executable, "-m", "skdeepclust", "fit", "photos", "-k", "2-4", "--overwrite"]
+    command += ["--method", "cdc", "--epochs", "80", "--set", "backbone=mlp", "--no-report"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    run = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    state = Path("photos_clusters/checkpoint/choice")
+    while run.poll() is None and not any(state.glob("*.safetensors")):
+        time.sleep(0.02)
+    run.send_signal(signal.SIGINT)
+    words = run.communicate(timeout=60)[1].strip()
+    assert words.endswith("the same command without --overwrite goes on.")
+    assert run.returncode == 130
+    assert not Path("photos_clusters/checkpoint/run").exists()
+
+
+def test_only_our_checkpoints_are_gone_on_from_and_removed(photos, capsys):
+    mine = Path("out/checkpoint/mine.pt")
+    mine.parent.mkdir(parents=True)
+    mine.touch()
+    assert "holds files already" in refused(["fit", "photos", "--out", "out"], capsys)
+    assert cli.main(["fit", "photos", "-k", "3", "--out", "out", "--overwrite", *FAST]) == 0
+    assert list(mine.parent.iterdir()) == [mine]
+
+
+def test_a_cluster_is_not_replaced_while_it_is_clustered(photos, capsys):
+    more = ["--sort", "copy", "--no-report", *FAST]
+    assert cli.main(["fit", "photos", "-k", "2", "--out", "out", *more]) == 0
+    capsys.readouterr()
+    held = sorted(Path("out/clusters").rglob("*.png"))
+    part = str(held[0].relative_to("out/clusters").parts[0])
+    command = ["fit", f"out/clusters/{part}", "-k", "2", "--out", "out", "--overwrite", *more]
+    assert "would replace FOLDER" in refused(command, capsys)
+    assert sorted(Path("out/clusters").rglob("*.png")) == held
 
 
 def test_another_run_does_not_go_on_from_it(photos, capsys, monkeypatch):
@@ -211,6 +252,17 @@ def test_what_shows_only_in_training_is_one_line_too(photos, capsys):
     assert cli.main(["fit", "photos", "-k", "3", *FAST]) == 0  # nothing is in the way
 
 
+def test_a_batch_that_does_not_fit_is_one_line(photos, capsys, monkeypatch):
+    def fit(*_):
+        raise MemoryError("batch_size=256 does not fit: 64 does")
+
+    monkeypatch.setattr(CDCClustering, "fit", fit)
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["fit", "photos", "-k", "3", *FAST])
+    err = capsys.readouterr().err
+    assert "64 does" in err and err.count("\n") == 1
+
+
 def test_a_traceback_can_be_had(photos):
     with pytest.raises(FileNotFoundError):
         cli.main(["fit", "nowhere", "--traceback"])
@@ -226,8 +278,13 @@ def test_classes_come_from_folders_or_a_table(tmp_path):
     table = tmp_path / "classes.csv"
     table.write_text("file,class\nb/c/2.png,two\na/1.png,one\nother.png,x\n")
     assert classes_of(str(table), names) == ["one", "two"]
-    with pytest.raises(ValueError, match=r"no row for 'd\.png'"):
+    with pytest.raises(ValueError, match=r"no class for 'd\.png'"):
         classes_of(str(table), ["d.png"])
+    table.write_text("file,class\na/1.png,one\nb/c/2.png\n")
+    with pytest.raises(ValueError, match=r"no class for 'b/c/2\.png'"):
+        classes_of(str(table), names)
+    table.write_bytes(b"file,class\n\xe9.png,one\n")
+    assert classes_of(str(table), [os.fsdecode(b"\xe9.png")]) == ["one"]
     table.write_text("name;class\n")
     with pytest.raises(ValueError, match="columns file, class"):
         classes_of(str(table), names)

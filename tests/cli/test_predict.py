@@ -1,6 +1,9 @@
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +11,8 @@ import pytest
 from PIL import Image
 
 from skdeepclust import BackboneKMeans, cli
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -43,6 +48,39 @@ def test_a_table_is_written(saved, capsys):
     assert "ACC 1.000" in err
     table = list(csv.DictReader(Path("a.csv").open()))
     assert {row["class"] for row in table} == {"bright", "dark"}
+    command = ["predict", "done", "new", "--out", "a.csv"]
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(command)
+    assert "a.csv exists" in capsys.readouterr().err
+    assert cli.main([*command, "--overwrite"]) == 0
+    assert "class" not in Path("a.csv").read_text()
+
+
+def test_files_of_which_none_can_be_read_have_no_scores(saved, capsys):
+    Path("broken/dark").mkdir(parents=True)
+    Path("broken/dark/0.png").write_text("no image")
+    assert cli.main(["predict", "done", "broken", "--classes", "folders", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["labels"] == {"dark/0.png": -1} and found["scores"] is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text here")
+def test_names_need_be_no_text(saved):
+    Path("new/dark/0.png").rename("new/dark/\udce9clair.png")
+    command = [sys.executable, "-m", "skdeepclust", "predict", "done", "new"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:strict"}
+    table = subprocess.run(command, env=environment, check=True, capture_output=True).stdout
+    assert b"\ndark/\xe9clair.png," in table
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes end otherwise here")
+def test_a_reader_may_leave(saved):
+    command = [sys.executable, "-m", "skdeepclust", "predict", "done", "new"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    run = subprocess.Popen(command, env=environment, **pipes)
+    run.stdout.close()
+    assert run.stderr.read() == b"" and run.wait() == 141
 
 
 def test_the_answer_for_programs(saved, capsys):

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 
 from skdeepclust.engine import archive
-from skdeepclust.engine.archive import Damaged, read, write
+from skdeepclust.engine.archive import Damaged, read, replacing, write
 from skdeepclust.engine.tree import NotStorable, pack, unpack
 
 TREE = {
@@ -135,3 +135,12 @@ def test_what_is_on_the_disk_before_the_name_is_all_of_it(tmp_path, monkeypatch)
     monkeypatch.setattr(os, "replace", lambda *names: (order.append("replace"), replace(*names)))
     written(tmp_path / "file")
     assert order == ["fsync", "replace", "fsync"]
+
+
+def test_an_error_keeps_its_words(tmp_path):
+    path = tmp_path / "a"
+    with pytest.raises(OSError, match="no device"), replacing(path):
+        raise OSError("no device")
+    with pytest.raises(OSError, match=r"No space left.*a'"), replacing(path):
+        raise OSError(28, "No space left on device")
+    assert not list(tmp_path.iterdir())

@@ -102,6 +102,12 @@ def boxes(display):
     return np.array([image.get_extent() for image in display.ax_.images])
 
 
+@pytest.mark.parametrize("method", ["tsne", "pca"])
+def test_a_collapsed_embedding_is_one_point(method):
+    display = EmbeddingDisplay.from_predictions(np.ones((9, 4)), np.arange(9) % 2, method=method)
+    assert (display.positions == display.positions[0]).all()
+
+
 def test_thumbnails_are_of_their_samples_and_do_not_overlap(groups):
     embedding, labels = groups
     images = np.random.default_rng(0).integers(0, 256, (60, 5, 6, 3), dtype=np.uint8)

@@ -95,6 +95,16 @@ def test_a_click_shows_all_members_and_escape_closes(page):
     assert not members.is_visible()
 
 
+def test_only_a_click_beside_a_dialog_closes_it(page):
+    page.locator("[data-cluster]").first.click()
+    members = page.locator("#members")
+    box = members.bounding_box()
+    page.mouse.click(box["x"] + 4, box["y"] + box["height"] / 2)  # its own margin
+    assert members.is_visible()
+    page.mouse.click(box["x"] - 4, box["y"] + box["height"] / 2)
+    assert not members.is_visible()
+
+
 def test_members_can_be_filtered_and_ordered(page):
     page.locator("[data-cluster]").first.click()
     members = page.locator("#members")
@@ -132,6 +142,7 @@ def test_an_image_leads_to_its_neighbours_and_its_cluster(page, digits):
     near.first.click()
     second = int(title.inner_text().split()[1])
     assert second != first
+    assert page.evaluate("document.activeElement.id") == "image-title"
     page.locator("#image dl [data-cluster]").first.click()
     assert not page.locator("#image").is_visible()
     assert f"cluster {model.labels_[second]}" in page.locator("#members-title").inner_text()
@@ -217,15 +228,24 @@ def contrast(page, selector):
     """Of text to its background, after WCAG 2.2."""
     found = page.evaluate(
         """selector => {
-            const style = getComputedStyle(document.querySelector(selector));
-            return [style.color, getComputedStyle(document.body).backgroundColor];
+            const element = document.querySelector(selector);
+            const colour = (e) => getComputedStyle(e).backgroundColor;
+            const clear = (e) => colour(e) === "rgba(0, 0, 0, 0)";
+            let below = element;
+            while (clear(below)) below = below.parentElement;
+            const often = { willReadFrequently: true };
+            const pen = document.createElement("canvas").getContext("2d", often);
+            return [getComputedStyle(element).color, colour(below)].map((paint) => {
+                pen.fillStyle = paint;
+                pen.fillRect(0, 0, 1, 1);
+                return [...pen.getImageData(0, 0, 1, 1).data].slice(0, 3);
+            });
         }""",
         selector,
     )
     light = []
-    for text in found:
-        numbers = text.partition("(")[2].rstrip(")").split(",")[:3]
-        value = np.array(numbers, dtype=float) / 255
+    for rgb in found:
+        value = np.array(rgb) / 255
         linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
         light.append(linear @ [0.2126, 0.7152, 0.0722] + 0.05)
     return max(light) / min(light)
@@ -236,7 +256,8 @@ def test_text_can_be_read_in_both_colour_schemes(browser, digits, scheme):
     page, faults = opened(browser, digits[0], color_scheme=scheme)
     paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 22, 26)"}[scheme]
-    for selector in ("body", "a", ".faint", "footer", ".card h4"):
+    fullest = ".counts tbody tr:first-child td button"
+    for selector in ("body", "a", ".faint", "footer", ".card h4", ".note", ".tools", fullest):
         assert contrast(page, selector) >= 4.5
     page.close()
     assert not faults

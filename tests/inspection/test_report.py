@@ -2,10 +2,12 @@ import base64
 import io
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from skdeepclust import BackboneKMeans, CDCClustering
@@ -195,6 +197,45 @@ def test_names_of_sub_folders_and_of_no_files(tmp_path):
     assert relative_names(None) == (None, None)
     assert link_to(None, tmp_path) is None
     assert link_to(str(tmp_path / "p q"), tmp_path / "out") == "../p%20q/"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text here")
+def test_names_of_folders_need_be_no_text(tmp_path):
+    folder = folder_of(tmp_path / "\udce9clair" / "photos")
+    report = ClusterReport.from_predictions(
+        folder,
+        np.arange(12) % 2,
+        embedding=np.eye(12),
+        title="Clusters of \udce9clair",
+        map_method="pca",
+    )
+    text, content = written(report, tmp_path / "a.html")
+    assert content["folder"] == "%E9clair/photos/"
+    assert "<h1>Clusters of ?clair</h1>" in text
+
+
+def test_any_clusterer_can_be_reported_on():
+    images = load_digits_images().images[:60].reshape(60, -1)
+    model = KMeans(4, n_init=1, random_state=0).fit(images)
+    model.image_shape_in_ = (1, 8, 8)
+    model.history_ = [{"loss": 1.0}]  # of another library
+    report = ClusterReport.from_estimator(model, images, map_method="pca")
+    sizes = [cluster["size"] for cluster in report.content["clusters"]]
+    assert sizes == np.bincount(model.labels_).tolist()
+    [health] = report.content["health"]
+    assert "No sign of trouble" in health["text"]
+
+
+def test_what_is_not_embedded_has_no_place():
+    images = load_digits_images().images[:20]
+    rows = images.reshape(20, -1).astype(float)
+    rows[3] = np.nan
+    labels = np.arange(20) % 2
+    with pytest.raises(ValueError, match="embedding must be finite"):
+        ClusterReport.from_predictions(images, labels, embedding=rows, map_method="pca")
+    labels[3] = -1
+    report = ClusterReport.from_predictions(images, labels, embedding=rows, map_method="pca")
+    assert report.summary == "19 images in 2 clusters."
 
 
 def test_no_name_can_end_the_page(tmp_path):

@@ -191,7 +191,8 @@ function openImage(i) {
   $("dl", dialog).replaceChildren(...rows);
   const count = report.neighbors;
   list($(".images", dialog), [...images.near.slice(i * count, (i + 1) * count)]);
-  if (!dialog.open) dialog.showModal();
+  if (dialog.open) $("h2", dialog).focus(); // what had the focus is no more
+  else dialog.showModal();
   dialog.scrollTop = 0;
 }
 
@@ -199,10 +200,16 @@ function clusterLink(c) {
   return make("button", { type: "button", "data-cluster": c }, clusterName(c));
 }
 
+// Whether a click on a dialog is one on its backdrop.
+function isOutside({ target, clientX: x, clientY: y }) {
+  const { left, right, top, bottom } = target.getBoundingClientRect();
+  return x < left || x > right || y < top || y > bottom;
+}
+
 document.addEventListener("click", (event) => {
   const target = event.target.closest("[data-image], [data-cluster], [data-close], [data-cell]");
   if (target === null) {
-    if (event.target instanceof HTMLDialogElement) event.target.close(); // the backdrop
+    if (event.target instanceof HTMLDialogElement && isOutside(event)) event.target.close();
   } else if ("image" in target.dataset) openImage(Number(target.dataset.image));
   else if ("cluster" in target.dataset) {
     for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
@@ -438,7 +445,7 @@ function startClasses() {
       const button = make("button", { type: "button", "data-cell": `${y},${x}` }, String(count));
       button.disabled = count === 0;
       button.setAttribute("aria-label", `class ${classes[r]}, ${clusterName(columns[x])}: ${count}`);
-      const strength = Math.round(100 * Math.sqrt(count / total) * 0.8);
+      const strength = Math.round(100 * Math.sqrt(count / total) * 0.65); // text stays legible
       button.style.background = `color-mix(in srgb, #3f90da ${strength}%, var(--card))`;
       return make("td", {}, button);
     });
