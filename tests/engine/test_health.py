@@ -291,7 +291,7 @@ def test_healthy_blobs_are_silent(method, seed):
         method(3, random_state=seed).fit(X)
 
 
-@pytest.mark.parametrize("max_epochs", [40, 100])
+@pytest.mark.parametrize("max_epochs", [40, pytest.param(100, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("method", METHODS)
 def test_healthy_digits_are_silent(method, max_epochs, digits):
     with warnings.catch_warnings():

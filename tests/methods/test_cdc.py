@@ -758,7 +758,7 @@ class Balance(Callback):
         self.entropies[-1].append(float(torch.special.entr(p).sum()) / math.log(k))
 
 
-@pytest.mark.parametrize("early_heads", [None, ()])
+@pytest.mark.parametrize("early_heads", [None, pytest.param((), marks=pytest.mark.slow)])
 def test_3_4_10_digits_are_balanced_and_agree_between_views(early_heads):
     X, _ = load_digits_images(return_X_y=True)
     watch, how = Balance(), {"early_heads": early_heads, "random_state": 0}
