@@ -153,11 +153,13 @@ function openMembers(title, note, indices) {
   const dialog = $("#members");
   const [order, filter] = [$("select", dialog), $("input", dialog)];
   $("h2", dialog).textContent = title;
-  $("p", dialog).textContent = note;
   filter.value = "";
   const draw = () => {
     const sorted = [...indices].sort(orders[order.value]);
-    list($(".images", dialog), search(sorted, filter.value));
+    const found = search(sorted, filter.value);
+    $("p", dialog).textContent =
+      found.length < sorted.length ? `${plural(found.length, "image")} of ${sorted.length.toLocaleString("en")}.` : note;
+    list($(".images", dialog), found);
   };
   order.onchange = draw;
   filter.oninput = draw;
