@@ -4,6 +4,7 @@ import argparse
 import ast
 import difflib
 import importlib
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ __all__ = [
     "add_json",
     "add_model",
     "add_page",
+    "check_page",
     "estimator",
     "integer",
     "method",
@@ -113,10 +115,19 @@ def add_classes(command: argparse.ArgumentParser) -> None:
     )
 
 
+def check_page(args: argparse.Namespace) -> None:
+    """See before a training, not after it, that its report can be made."""
+    if args.map == "umap" and importlib.util.find_spec("umap") is None:
+        raise ImportError("--map umap needs umap-learn: pip install umap-learn")
+
+
 def add_page(command: argparse.ArgumentParser) -> None:
     """Let a command say what its report looks like."""
     command.add_argument(
-        "--map", choices=("tsne", "pca", "umap"), default="tsne", help="of the report (tsne)"
+        "--map",
+        choices=("tsne", "pca", "umap"),
+        default="tsne",
+        help="of the report (default: tsne)",
     )
     command.add_argument(
         "--max-images",

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from skdeepclust.cli._arguments import (
     add_folder,
     add_json,
     add_page,
+    check_page,
     estimator,
     integer,
     setting,
@@ -28,6 +30,7 @@ from skdeepclust.cli._results import (
     scores,
     sort_files,
     told_warnings,
+    unreadable,
     write_labels,
 )
 
@@ -123,16 +126,18 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
     if most > len(images):
         raise ValueError(f"--n-clusters {most}: FOLDER holds only {len(images)} images")
     out = args.out or Path(f"{args.folder.expanduser().resolve().name}_clusters")
+    if not args.no_report:
+        check_page(args)
     _make_room(args, out)
     start = time.perf_counter()
-    with told_warnings() as warnings:
+    with told_warnings() as told:
         _train(args, model, images, out / "checkpoint")
         seconds = time.perf_counter() - start
         result = _write(args, out, model, names, classes)
         if not args.no_report:
             result["report"] = _report(args, out / "report.html", model, images, classes)
     shutil.rmtree(out / "checkpoint", ignore_errors=True)
-    result |= {"seconds": round(seconds, 2), "warnings": warnings}
+    result |= {"seconds": round(seconds, 2), "warnings": told}
     _print_result(result)
     return result
 
@@ -196,7 +201,9 @@ def _train(args: argparse.Namespace, model: Any, images: Any, checkpoint: Path) 
     print(
         f"{args.method}: {k} clusters{epochs}. Ctrl-C stops; the same command goes on.", flush=True
     )
-    model.fit(images)
+    with warnings.catch_warnings():  # the line below says it, and how to go on
+        warnings.filterwarnings("ignore", "Training was interrupted")
+        model.fit(images)
     if model.net_.interrupted:
         raise KeyboardInterrupt(
             f"Stopped after {model.n_iter_} of {model.max_epochs} epochs. The same command goes on."
@@ -278,8 +285,7 @@ def _print_result(result: dict[str, Any]) -> None:
         f"in {duration(result['seconds'])}"
     ]
     if result["skipped"]:
-        count = len(result["skipped"])
-        lines.append(f"{count} files could not be read, and have cluster -1 in labels.csv")
+        lines.append(f"{unreadable(result['skipped'])} in labels.csv")
     if result["scores"]:
         found = "  ".join(f"{name.upper()} {value:.3f}" for name, value in result["scores"].items())
         lines.append(f"against the classes: {found}")
