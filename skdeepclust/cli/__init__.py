@@ -7,6 +7,7 @@ import io
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -79,7 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module in (demo, fit, predict, report, recipes):
         command = module.add_to(commands)
-        command.formatter_class = argparse.RawDescriptionHelpFormatter
+        command.formatter_class = argparse.RawDescriptionHelpFormatter  # for the examples
+        command.description = textwrap.fill(command.description or "", 78)
         command.add_argument(
             "--traceback", action="store_true", help="show where in the code an error arose"
         )

@@ -4,16 +4,19 @@ import argparse
 import ast
 import difflib
 import importlib
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "UNTRAINED",
     "add_classes",
     "add_folder",
     "add_json",
     "add_model",
     "add_page",
+    "check_page",
     "estimator",
     "integer",
     "method",
@@ -22,7 +25,7 @@ __all__ = [
     "short",
 ]
 
-_UNTRAINED = "BackboneKMeans"
+UNTRAINED = "BackboneKMeans"
 
 
 def method(text: str) -> str:
@@ -33,7 +36,7 @@ def method(text: str) -> str:
 def estimator(text: str) -> str:
     """Class name of any estimator, from that or its short form."""
     methods = importlib.import_module("skdeepclust").METHODS
-    return _named(text, [*methods, _UNTRAINED])
+    return _named(text, [*methods, UNTRAINED])
 
 
 def short(name: str) -> str:
@@ -113,10 +116,19 @@ def add_classes(command: argparse.ArgumentParser) -> None:
     )
 
 
+def check_page(args: argparse.Namespace) -> None:
+    """See before a training, not after it, that its report can be made."""
+    if args.map == "umap" and importlib.util.find_spec("umap") is None:
+        raise ImportError("--map umap needs umap-learn: pip install umap-learn")
+
+
 def add_page(command: argparse.ArgumentParser) -> None:
     """Let a command say what its report looks like."""
     command.add_argument(
-        "--map", choices=("tsne", "pca", "umap"), default="tsne", help="of the report (tsne)"
+        "--map",
+        choices=("tsne", "pca", "umap"),
+        default="tsne",
+        help="of the report (default: tsne)",
     )
     command.add_argument(
         "--max-images",

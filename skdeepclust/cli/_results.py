@@ -23,6 +23,7 @@ __all__ = [
     "scores",
     "sort_files",
     "told_warnings",
+    "unreadable",
     "write_labels",
 ]
 
@@ -43,6 +44,13 @@ def told_warnings() -> Iterator[list[str]]:
     with warnings.catch_warnings():
         warnings.showwarning = show
         yield found
+
+
+def unreadable(skipped: Sequence[str]) -> str:
+    """Say how many files are left out, and what stands for them."""
+    if len(skipped) == 1:
+        return f"{skipped[0]} could not be read, and has cluster -1"
+    return f"{len(skipped):,} files could not be read, and have cluster -1"
 
 
 def duration(seconds: float) -> str:

@@ -8,19 +8,23 @@ import re
 import shutil
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from skdeepclust.cli._arguments import (
+    UNTRAINED,
     add_classes,
     add_folder,
     add_json,
     add_page,
+    check_page,
     estimator,
     integer,
     setting,
+    short,
 )
 from skdeepclust.cli._results import (
     classes_of,
@@ -29,11 +33,13 @@ from skdeepclust.cli._results import (
     scores,
     sort_files,
     told_warnings,
+    unreadable,
     write_labels,
 )
 
 __all__ = ["add_to"]
 
+_FEW = 1000  # images from which a network learns little
 _EXAMPLES = """examples:
   skdeepclust fit photos --n-clusters 10
   skdeepclust fit photos --n-clusters 2-20 --method kmeans   (chooses how many)
@@ -124,16 +130,18 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
     if most > len(images):
         raise ValueError(f"--n-clusters {most}: FOLDER holds only {len(images)} images")
     out = args.out or Path(f"{args.folder.expanduser().resolve().name}_clusters")
+    if not args.no_report:
+        check_page(args)
     _make_room(args, out)
     start = time.perf_counter()
-    with told_warnings() as warnings:
+    with told_warnings() as told:
         _train(args, model, images, out)
         seconds = time.perf_counter() - start
         result = _write(args, out, model, names, classes)
         if not args.no_report:
             result["report"] = _report(args, out / "report.html", model, images, classes)
     _forget(out)
-    result |= {"seconds": round(seconds, 2), "warnings": warnings}
+    result |= {"seconds": round(seconds, 2), "warnings": told}
     _print_result(result)
     return result
 
@@ -149,6 +157,8 @@ def _estimator(args: argparse.Namespace) -> Any:
         "on_error": "skip",
         "random_state": args.seed,
     }
+    if args.weights not in (None, "DEFAULT") and not Path(args.weights).is_file():
+        raise FileNotFoundError(f"--weights {args.weights}: there is no such file")
     chosen = {name: value for name, value in given.items() if value is not None} | dict(args.set)
     known = inspect.signature(method).parameters
     for name in chosen:
@@ -213,7 +223,14 @@ def _train(args: argparse.Namespace, model: Any, images: Any, out: Path) -> None
     trains = hasattr(model, "max_epochs")
     more = f", {model.max_epochs} epochs. Ctrl-C stops; {_again(args)}" if trains else ""
     print(f"{args.method}: {k} clusters{more}.", flush=True)
-    _stop_if_interrupted(args, model.fit(images))
+    if trains and n < _FEW:
+        print(f"These are few images to learn from: compare with --method {short(UNTRAINED)}.")
+    with warnings.catch_warnings():  # the line below says it, and how to go on
+        warnings.filterwarnings("ignore", "Training was interrupted")
+        model.fit(images)
+    _stop_if_interrupted(args, model)
+    if trains:
+        model.set_params(checkpoint=None, verbose=0)  # it is no business of who loads the model
 
 
 def _again(args: argparse.Namespace) -> str:
@@ -231,8 +248,8 @@ def _keep(model: Any, checkpoint: Path) -> None:
     """Have a model that trains leave its state, and show how far it is."""
     if hasattr(model, "checkpoint"):
         checkpoint.mkdir(parents=True, exist_ok=True)
-        # A log file has no use for a progress bar.
-        model.set_params(checkpoint=checkpoint, verbose=int(sys.stderr.isatty()))
+        # A log file has no use for a bar: a line for each epoch.
+        model.set_params(checkpoint=checkpoint, verbose=1 if sys.stderr.isatty() else 2)
 
 
 def _chosen(args: argparse.Namespace, model: Any, images: Any) -> int:
@@ -301,11 +318,10 @@ def _print_result(result: dict[str, Any]) -> None:
     sizes = result["sizes"]
     lines = [
         f"{result['n_clusters']} clusters of {sizes.min():,} to {sizes.max():,} images, "
-        f"in {duration(result['seconds'])}"
+        f"trained in {duration(result['seconds'])}"
     ]
     if result["skipped"]:
-        count = len(result["skipped"])
-        lines.append(f"{count} files could not be read, and have cluster -1 in labels.csv")
+        lines.append(f"{unreadable(result['skipped'])} in labels.csv")
     if result["scores"]:
         found = "  ".join(f"{name.upper()} {value:.3f}" for name, value in result["scores"].items())
         lines.append(f"against the classes: {found}")

@@ -12,6 +12,7 @@ from skdeepclust.cli._results import (
     relative,
     scores,
     told_warnings,
+    unreadable,
     write_labels,
 )
 
@@ -58,13 +59,16 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
     found = scores(classes, labels)
     if args.out:
         print(f"{len(names):,} images are in {args.out}")
+    skipped = [name for name, k in zip(names, labels, strict=True) if k < 0]
+    if skipped:
+        print(unreadable(skipped), file=sys.stderr)
     if found:
         shown = "  ".join(f"{name.upper()} {value:.3f}" for name, value in found.items())
         print(f"against the classes: {shown}", file=sys.stderr)
     return {
         "n_images": len(names),
         "labels": dict(zip(names, labels.tolist(), strict=True)),
-        "skipped": [name for name, k in zip(names, labels, strict=True) if k < 0],
+        "skipped": skipped,
         "scores": found,
         "out": args.out,
         "warnings": warnings,

@@ -31,16 +31,22 @@ class ProgressBar(Callback):
     def __init__(self, title: str):
         self.title = title
 
-    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Open the bar."""
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Open the bar, where a checkpoint has left the training."""
         from tqdm.auto import tqdm
 
-        total = net.run.n_epochs * net.run.n_steps
-        self.bar_ = tqdm(total=total, desc=self.title, unit="step", dynamic_ncols=True)
+        if not hasattr(self, "bar_"):
+            self.bar_ = tqdm(
+                total=net.run.n_epochs * net.run.n_steps,
+                initial=net.run.step,
+                desc=self.title,
+                unit="step",
+                dynamic_ncols=True,
+            )
 
     def on_batch_end(self, net: Any, **kwargs: Any) -> None:
-        """Advance it."""
-        self.bar_.update()
+        """Advance it; an epoch that is repeated takes it back."""
+        self.bar_.update(net.run.step - self.bar_.n)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Show the epoch's figures."""
@@ -48,8 +54,9 @@ class ProgressBar(Callback):
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Close it, leaving the last line on screen."""
-        self.bar_.close()
-        del self.bar_
+        if hasattr(self, "bar_"):  # not if nothing was left to train
+            self.bar_.close()
+            del self.bar_
 
 
 class EpochLines(Callback):

@@ -30,7 +30,7 @@ from skdeepclust.inspection._thumbnails import make_sheets
 from skdeepclust.inspection._verdict import curves, verdict
 
 _SHEETS = 12 << 20  # bytes of all thumbnails: a page of 10,000 images stays below 20 MB
-_SIDE = 96  # pixels of a thumbnail of a file
+_SIDE = 192  # pixels of a thumbnail of a file, at most
 
 
 class ClusterReport:

@@ -12,7 +12,9 @@ from skdeepclust.inspection._pictures import to_unit, value_range
 
 # Tiles on a side of a sheet. Small sheets: a browser decodes all of one to show a tile of it.
 _TILES = 10
-_SIDES = (96, 72, 48, 32)  # pixels; the largest that keeps all sheets within the budget is taken
+# Pixels of a side, and the share of the budget that it may take: the first that fits is taken.
+_SIDES = ((192, 1 / 3), (96, 1), (72, 1), (48, 1), (32, 1))
+_ENLARGED = 96  # pixels of small images, of which nothing is to be seen in larger ones
 _TRIAL = 3  # sheets' worth of images that tell how many bytes a side takes
 _QUALITY = 82
 
@@ -57,10 +59,10 @@ def make_sheets(pictures: Any, index: Sequence[int], n_bytes: int) -> Sheets:
     height, width = pictures.shape[1:3]
     trial = np.linspace(0, len(index) - 1, min(len(index), _TRIAL * _TILES**2)).astype(int)
     tiles = [_as_image(pictures[index[i]], scale) for i in trial]
-    for side in _SIDES:
+    for side, share in _SIDES:
         size = _tile_size(height, width, side)
         needed = sum(len(file) for file in _draw(tiles, size)) / len(tiles) * len(index)
-        if needed <= n_bytes:
+        if needed <= n_bytes * share:
             break
     # A generator: decoded images of all samples need not fit the memory.
     files = _draw((_as_image(pictures[i], scale) for i in index), size)
@@ -70,8 +72,8 @@ def make_sheets(pictures: Any, index: Sequence[int], n_bytes: int) -> Sheets:
 def _tile_size(height: int, width: int, side: int) -> tuple[int, int]:
     """Width and height of a tile; small images are enlarged by a whole factor."""
     longest = max(height, width)
-    if longest < side:
-        factor = max(1, side // longest)
+    if longest <= min(side, _ENLARGED):
+        factor = min(side, _ENLARGED) // longest
         return width * factor, height * factor
     return max(1, round(width * side / longest)), max(1, round(height * side / longest))
 

@@ -48,10 +48,11 @@ def verdict(estimator: Any, sizes: np.ndarray) -> list[dict[str, str]]:
     if warnings:
         return [{"kind": "warning", "text": text} for text in warnings]
     largest = sizes.max() / max(1, sizes.sum())
-    text = f"No sign of trouble: every cluster has members, the largest {largest:.0%} of all."
+    text = f"No sign of collapse: every cluster has members, the largest {largest:.0%} of all."
     change = _change(history)
     if not math.isnan(change):
         text += f" In the last epoch {change:.1%} of the images changed cluster."
+    text += " Whether these are the groups that you look for, only looking can tell."
     return [{"kind": "good", "text": text}]
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from skdeepclust import CDCClustering, cli, load
 from skdeepclust.cli._results import classes_of, duration
 from skdeepclust.datasets import load_digits_images
+from skdeepclust.engine.net import ObjectiveNet
 from skdeepclust.metrics import clustering_accuracy
 from skdeepclust.persistence import read_card
 
@@ -103,8 +104,30 @@ def test_a_broken_file_is_told_and_the_rest_clustered(photos, capsys):
     assert cli.main(["fit", "photos", "-k", "3", "--json", *FAST]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["skipped"] == ["0/broken.png"]
-    assert "1 files could not be read" in err
+    assert "0/broken.png could not be read, and has cluster -1 in labels.csv" in err
     assert [row["cluster"] for row in rows("photos_clusters/labels.csv")].count("-1") == 1
+
+
+def test_a_map_that_cannot_be_made_is_told_before_training(photos, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    command = ["fit", "photos", "-k", "3", *FAST, "--map", "umap"]
+    assert "pip install umap-learn" in refused(command, capsys)
+    assert not Path("photos_clusters").exists()
+    assert cli.main([*command, "--no-report"]) == 0
+
+
+def test_ctrl_c_is_told_once(photos, capsys, monkeypatch):
+    step = ObjectiveNet.train_step
+
+    def interrupt(net, *args, **kwargs):
+        if net.run.epoch == 1:
+            raise KeyboardInterrupt
+        return step(net, *args, **kwargs)
+
+    monkeypatch.setattr(ObjectiveNet, "train_step", interrupt)
+    assert cli.main(["fit", "photos", "-k", "3", *FAST]) == 130
+    said = "Stopped after 1 of 2 epochs. The same command goes on."
+    assert capsys.readouterr().err.split("\n") == ["", said, ""]
 
 
 @pytest.mark.parametrize("method", [FAST, PLAIN], ids=["cdc", "kmeans"])

@@ -83,6 +83,12 @@ def test_a_reader_may_leave(saved):
     assert run.stderr.read() == b"" and run.wait() == 141
 
 
+def test_a_table_tells_what_could_not_be_read(saved, capsys):
+    (Path("new") / "broken.png").write_text("no image")
+    assert cli.main(["predict", "done", "new", "--out", "a.csv"]) == 0
+    assert capsys.readouterr().err == "broken.png could not be read, and has cluster -1\n"
+
+
 def test_the_answer_for_programs(saved, capsys):
     (Path("new") / "broken.png").write_text("no image")
     assert cli.main(["predict", "done", "new", "--json", "--device", "cpu"]) == 0

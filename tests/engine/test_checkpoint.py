@@ -1,6 +1,7 @@
 """A training that is broken off goes on as if nothing had happened."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -119,6 +120,17 @@ def test_what_has_ended_is_not_trained_again(method, X, unbroken, tmp_path):
     steps = At(10**9, crash)
     assert_same(make(method, tmp_path, callbacks=[steps]).fit(X), unbroken[method])
     assert steps.seen == 0
+
+
+def test_the_bar_goes_on_too(X, tmp_path, capsys):
+    break_off(make(IDFDClustering, tmp_path), X, 6, terminate)
+    capsys.readouterr()
+    model = make(IDFDClustering, tmp_path, verbose=1).fit(X)
+    bar = capsys.readouterr().err
+    total = re.search(r"6/(\d+) ", bar)[1]
+    assert f" 0/{total}" not in bar and "100%" in bar and f"{total}/{total} " in bar
+    model.fit(X)  # nothing is left to train
+    assert capsys.readouterr().err == ""
 
 
 def test_killed_without_a_word(X, unbroken, tmp_path):

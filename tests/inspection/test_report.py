@@ -101,7 +101,7 @@ def test_the_page_of_10_000_images_stays_below_20_mb_whatever_they_show():
     assert worst.width < 96  # they had to shrink
     assert sum(map(len, worst.files)) < share * 18e6  # all else on the page takes less than 2 MB
     plain = make_sheets(np.zeros_like(noise), range(300), int(_SHEETS * share))
-    assert (plain.width, plain.height) == (96, 96)
+    assert (plain.width, plain.height) == (96, 96)  # what there is, and no more
 
 
 def test_many_images_become_a_sample_that_keeps_every_gallery(tmp_path):
@@ -223,7 +223,7 @@ def test_any_clusterer_can_be_reported_on():
     sizes = [cluster["size"] for cluster in report.content["clusters"]]
     assert sizes == np.bincount(model.labels_).tolist()
     [health] = report.content["health"]
-    assert "No sign of trouble" in health["text"]
+    assert "No sign of collapse" in health["text"]
 
 
 def test_what_is_not_embedded_has_no_place():
@@ -301,7 +301,7 @@ class Fitted:
 @pytest.mark.parametrize(
     ("last", "sizes", "words"),
     [
-        ({}, [10, 10, 10], "No sign of trouble"),
+        ({}, [10, 10, 10], "No sign of collapse"),
         ({"feature_std": 0.001}, [10, 10, 10], "representation has collapsed"),
         ({}, [98, 1, 1], "One cluster holds more than"),
         ({"mixing": 0.0}, [10, 10, 10], "Whole batches"),

@@ -153,11 +153,13 @@ function openMembers(title, note, indices) {
   const dialog = $("#members");
   const [order, filter] = [$("select", dialog), $("input", dialog)];
   $("h2", dialog).textContent = title;
-  $("p", dialog).textContent = note;
   filter.value = "";
   const draw = () => {
     const sorted = [...indices].sort(orders[order.value]);
-    list($(".images", dialog), search(sorted, filter.value));
+    const found = search(sorted, filter.value);
+    $("p", dialog).textContent =
+      found.length < sorted.length ? `${plural(found.length, "image")} of ${sorted.length.toLocaleString("en")}.` : note;
+    list($(".images", dialog), found);
   };
   order.onchange = draw;
   filter.oninput = draw;
@@ -182,7 +184,7 @@ function openImage(i) {
   const facts = [["Cluster", clusterLink(images.label[i])]];
   if (images.other[i] !== NONE) facts.push(["Next best", clusterLink(images.other[i])]);
   if (images.classes && images.classes[i] !== NONE) facts.push(["Class", classes[images.classes[i]]]);
-  facts.push(["Position in X", images.index[i].toLocaleString("en")]);
+  facts.push(["Number", images.index[i].toLocaleString("en")]);
   if (report.folder !== null && images.names) {
     const href = report.folder + images.names[i].split("/").map(encodeURIComponent).join("/");
     facts.push(["File", make("a", { href, target: "_blank", rel: "noopener" }, "open the original")]);
@@ -259,6 +261,12 @@ function drawMap() {
     const [x, y] = at(i);
     return x > -40 && y > -40 && x < width + 40 && y < height + 40;
   });
+  if (!inSight.length) {
+    pen.fillStyle = getComputedStyle(canvas).color;
+    pen.textAlign = "center";
+    pen.font = "16px system-ui, sans-serif";
+    pen.fillText("No image is here: Show all, or press 0", width / 2, height / 2);
+  }
   const pictures = inSight.length <= THUMBNAILS;
   const radius = Math.min(7, Math.max(2.2, 1.6 + Math.sqrt(view.scale)));
   for (const i of inSight.sort((a, b) => isChosen(a) - isChosen(b))) {
@@ -296,7 +304,7 @@ function drawPicture(pen, i, x, y) {
 }
 
 function zoom(factor, x = canvas.clientWidth / 2, y = canvas.clientHeight / 2) {
-  const scale = Math.min(200, Math.max(0.5, view.scale * factor));
+  const scale = Math.min(2 * Math.sqrt(points.length) + 4, Math.max(0.5, view.scale * factor));
   const [dx, dy] = [x - canvas.clientWidth / 2, y - canvas.clientHeight / 2];
   view.x = dx - ((dx - view.x) * scale) / view.scale;
   view.y = dy - ((dy - view.y) * scale) / view.scale;
