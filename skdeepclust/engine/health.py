@@ -107,33 +107,39 @@ class Mixing(nn.Module):
 
     A network that maps everything to one point can still fill all clusters evenly: a
     constraint on the sizes sends each batch as a whole to another cluster. The clusters that
-    a batch holds give it away.
+    a batch holds give it away, in all heads at once. One head alone can be in that state over
+    good features, when its centres have met in the middle of them.
 
     Parameters
     ----------
     n_clusters : int
-        Number of clusters K.
+        Number of clusters K, of all heads together.
+    n_heads : int, default=1
+        Number of heads that are watched.
     """
 
     counts: Tensor
     distinct: Tensor
     batches: Tensor
 
-    def __init__(self, n_clusters: int):
+    def __init__(self, n_clusters: int, n_heads: int = 1):
         super().__init__()
+        self.n_heads = n_heads
         self.register_buffer("counts", torch.zeros(n_clusters), persistent=False)
         self.register_buffer("distinct", torch.zeros(()), persistent=False)
         self.register_buffer("batches", torch.zeros(()), persistent=False)
 
     def update(self, labels: Tensor) -> None:
-        """Take in the labels (B,) of a batch."""
-        counts = count_labels(labels, len(self.counts))
+        """Take in the labels (n_heads, B) of a batch, numbered through all heads."""
+        counts = count_labels(labels.flatten(), len(self.counts))
         self.counts += counts
         self.distinct += (counts > 0).sum()
         self.batches += 1
 
     def value(self) -> Tensor:
-        """Clusters in a batch beyond the first, over those of random batches; starts afresh.
+        """Clusters in a batch beyond the first of each head, over those of random batches.
+
+        Starts afresh.
 
         Returns
         -------
@@ -141,12 +147,12 @@ class Mixing(nn.Module):
             0 when every batch falls into one cluster, about 1 when batches are random draws,
             and 1 when they hold no second cluster to mix.
         """
-        shares = self.counts / self.counts.sum().clamp_min(1)
+        samples = self.counts.sum() / self.n_heads
+        shares = self.counts / samples.clamp_min(1)
         batches = self.batches.clamp_min(1)
-        size = self.counts.sum() / batches
-        expected = (1 - (1 - shares) ** size).sum() - 1
-        found = self.distinct / batches - 1
-        mixing = torch.where((self.counts > 0).sum() > 1, found / expected, 1.0)
+        expected = (1 - (1 - shares) ** (samples / batches)).sum() - self.n_heads
+        found = self.distinct / batches - self.n_heads
+        mixing = torch.where((self.counts > 0).sum() > self.n_heads, found / expected, 1.0)
         self.counts.zero_()
         self.distinct.zero_()
         self.batches.zero_()

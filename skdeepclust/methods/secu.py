@@ -99,8 +99,9 @@ class SeCuClustering(DeepClusterer):
     -----
     ``predict_proba`` is the softmax of the cosines to the centres, at temperature 0.1.
     ``history_`` has one more figure: ``mixing``, the number of clusters in a batch beyond the
-    first, over that of a random batch. It falls to 0 when constant features satisfy the
-    constraint by sending whole batches to one cluster after the other; that is warned of.
+    first, over that of a random batch, summed over the heads that teach the encoder. It falls
+    to 0 when constant features satisfy the constraint by sending whole batches to one cluster
+    after the other; that is warned of. The other figures are of the first head.
 
     Sizes of clusters: ``constraint="size"`` holds every cluster above ``min_size_ratio`` times
     the equal share. Lower it for groups of unequal size, or take ``constraint="entropy"``.
@@ -250,7 +251,6 @@ class SeCuObjective(Objective):
         self.encoder = Encoder(backbone, hidden, hp.embedding_dim)
         self.assigners = nn.ModuleList(_assigner(k, hp) for k in hp.heads)
         self.spread = Spread(hp.embedding_dim)
-        self.mixing = Mixing(hp.n_clusters)
         # The centres of all heads, one after the other.
         prototypes = F.normalize(torch.randn(sum(hp.heads), hp.embedding_dim), dim=1)
         if hp.centers == "learned":
@@ -265,6 +265,7 @@ class SeCuObjective(Objective):
         # Heads that do not teach the encoder, and their centres.
         self.watching = int(hp.evaluation == "kmeans" and len(hp.heads) > 1)
         self.watched = sum(hp.heads[: self.watching])
+        self.mixing = Mixing(len(prototypes), len(hp.heads) - self.watching)
         first = torch.tensor([0, *itertools.accumulate(hp.heads[:-1])])
         self.register_buffer("first", first, persistent=False)
 
@@ -304,7 +305,7 @@ class SeCuObjective(Objective):
             for centers, counts, y in zip(*means, labels, strict=True):
                 update_means(centers, counts, z, y)
         self.spread.update(z1)
-        self.mixing.update(labels[0])
+        self.mixing.update((labels + self.first[:, None])[self.watching :])
         return labels
 
     def on_epoch_begin(self, run: Run) -> None:
@@ -325,7 +326,7 @@ class SeCuObjective(Objective):
         return groups
 
     def health(self, run: Run) -> Vitals:
-        """The first head's labels of the epoch and whether they come in whole batches."""
+        """The first head's labels, and whether those that teach come in whole batches."""
         return Vitals(self.labels[0], self.spread.value(), self.mixing.value())
 
     def on_train_end(self, run: Run) -> None:

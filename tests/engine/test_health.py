@@ -146,6 +146,24 @@ def test_mixing_starts_afresh_after_it_was_asked():
     assert float(watch.value()) == pytest.approx(naive_mixing([torch.arange(4)], 4))
 
 
+def test_mixing_is_of_all_heads_together():
+    rows = torch.stack([torch.arange(2).repeat_interleave(8), 2 + torch.arange(16) % 4])
+    watch = Mixing(6, n_heads=2)
+    for batch in rows.split(8, dim=1):
+        watch.update(batch)
+    # One head has whole batches; the other all its 4 clusters in each batch of 8.
+    expected = 2 * (1 - 0.5**8) - 1 + 4 * (1 - 0.75**8) - 1
+    assert float(watch.value()) == pytest.approx((0 + 3) / expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("second", [0, 1])
+def test_a_head_without_a_second_cluster_does_not_count(second):
+    watch = Mixing(4, n_heads=2)
+    for i in range(4):
+        watch.update(torch.tensor([[i % 2], [2 + second]]).expand(2, 8))
+    assert float(watch.value()) == 0
+
+
 def test_mixing_without_batches_is_finite():
     assert math.isfinite(Mixing(4).value())
 

@@ -861,16 +861,40 @@ def test_the_centres_have_a_rate_of_their_own():
     assert "fixed_lr" not in encoder and len(objective(centers="mean").param_groups()) == 1
 
 
-def test_health_is_of_the_first_head():
-    net, watch = trained(), Mixing(3)
+@pytest.mark.parametrize(("evaluation", "teaching"), [("head", [0, 1]), ("kmeans", [1])])
+def test_health_is_of_the_first_head_and_mixing_of_those_that_teach(evaluation, teaching):
+    net, watch = trained(evaluation=evaluation), Mixing(9, len(teaching))
     net.health(None)
     net(views(), torch.arange(12))
     vitals = net.health(None)
     assert torch.equal(vitals.labels, net.labels[0]) and 0 < float(vitals.std) < 1
-    watch.update(net.labels[0, :12])
+    watch.update((net.labels[:, :12] + torch.tensor([[0], [3]]))[teaching])
     assert vitals.mixing == watch.value()
-    watch.update(net.labels[1, :12] % 3)
+    watch.update(net.labels[0, :12].expand(len(teaching), 12))
     assert vitals.mixing != watch.value(), "the heads should differ"
+
+
+def test_a_first_head_that_only_watches_is_no_cause_for_alarm():
+    X, y = load_digits_images(return_X_y=True)
+    chosen = np.flatnonzero(np.isin(y, [4, 7]))[:200]
+    estimator = SeCuClustering(2, max_epochs=12, heads=(2, 6, 10), random_state=1)
+    watch = Rotation()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        estimator.set_params(callbacks=[watch]).fit(X[chosen])
+    assert watch.distinct == {1}, "its labels should come in whole batches"
+    assert not [w for w in caught if w.category is CollapseWarning]
+    assert estimator.history_[-1]["mixing"] > 0.2
+
+
+class Rotation(Callback):
+    """How many clusters of the first head the batches of the last epoch hold."""
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.distinct = set()
+
+    def on_batch_end(self, net, batch=None, **kwargs):
+        self.distinct.add(len(net.objective.labels[0, batch["index"]].unique()))
 
 
 # -- running means in the objective -----------------------------------------------------------
