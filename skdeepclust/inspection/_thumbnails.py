@@ -75,6 +75,7 @@ def _tile_size(height: int, width: int, side: int) -> tuple[int, int]:
     if longest <= min(side, _ENLARGED):
         factor = min(side, _ENLARGED) // longest
         return width * factor, height * factor
+    side = min(side, longest)
     return max(1, round(width * side / longest)), max(1, round(height * side / longest))
 
 

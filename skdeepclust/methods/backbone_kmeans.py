@@ -18,6 +18,7 @@ from skdeepclust.engine.frozen import Features, standardised
 from skdeepclust.engine.images import Images
 from skdeepclust.engine.net import ObjectiveNet
 from skdeepclust.engine.objective import Learner, Objective
+from skdeepclust.engine.warn import warn_user
 from skdeepclust.ops.kmeans import kmeans
 from skdeepclust.persistence import blank, rebuilt_backbone
 
@@ -110,6 +111,8 @@ class BackboneKMeans(ImageClusterer):
         name = self._backbone_name(images.shape, len(images), images.device)
         if not isinstance(name, str) and weights == "DEFAULT":
             weights = None
+        if isinstance(name, str) and name != "identity" and weights is None:
+            warn_user("The network has random weights: pass weights", UserWarning)
         backbone = make_backbone(name, images.shape, self.stem, weights)
         return Features(images, backbone, augmented=False)
 

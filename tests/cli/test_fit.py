@@ -116,6 +116,13 @@ def test_a_map_that_cannot_be_made_is_told_before_training(photos, capsys, monke
     assert cli.main([*command, "--no-report"]) == 0
 
 
+def test_few_images_call_for_a_pretrained_network(photos, capsys):
+    assert cli.main(["fit", "photos", "-k", "3", "--no-report", *FAST]) == 0
+    assert "few images to learn from: compare with --method kmeans" in capsys.readouterr().out
+    assert cli.main(["fit", "photos", "-k", "3", "--no-report", "--overwrite", *PLAIN]) == 0
+    assert "few images" not in capsys.readouterr().out
+
+
 def test_ctrl_c_is_told_once(photos, capsys, monkeypatch):
     step = ObjectiveNet.train_step
 
@@ -126,7 +133,7 @@ def test_ctrl_c_is_told_once(photos, capsys, monkeypatch):
 
     monkeypatch.setattr(ObjectiveNet, "train_step", interrupt)
     assert cli.main(["fit", "photos", "-k", "3", *FAST]) == 130
-    said = "Stopped after 1 of 2 epochs. The same command goes on."
+    said = "Stopped after 1 of 2 epochs; the same command goes on."
     assert capsys.readouterr().err.split("\n") == ["", said, ""]
 
 

@@ -15,7 +15,7 @@ from skdeepclust.datasets import load_digits_images
 from skdeepclust.inspection import ClusterReport
 from skdeepclust.inspection._contents import link_to, relative_names
 from skdeepclust.inspection._report import _SHEETS
-from skdeepclust.inspection._thumbnails import make_sheets
+from skdeepclust.inspection._thumbnails import _tile_size, make_sheets
 from skdeepclust.inspection._verdict import curves, verdict
 from skdeepclust.metrics import clustering_accuracy
 
@@ -102,6 +102,20 @@ def test_the_page_of_10_000_images_stays_below_20_mb_whatever_they_show():
     assert sum(map(len, worst.files)) < share * 18e6  # all else on the page takes less than 2 MB
     plain = make_sheets(np.zeros_like(noise), range(300), int(_SHEETS * share))
     assert (plain.width, plain.height) == (96, 96)  # what there is, and no more
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "side", "tile"),
+    [
+        (8, 8, 192, (96, 96)),  # twelve times
+        (28, 20, 48, (20, 28)),
+        (150, 100, 192, (100, 150)),  # no larger than it is
+        (300, 600, 192, (192, 96)),
+        (300, 600, 32, (32, 16)),
+    ],
+)
+def test_tiles_keep_proportions_and_enlarge_by_whole_factors(height, width, side, tile):
+    assert _tile_size(height, width, side) == tile
 
 
 def test_many_images_become_a_sample_that_keeps_every_gallery(tmp_path):

@@ -52,6 +52,12 @@ def test_features_are_the_networks_and_are_not_trained():
     assert model.get_feature_names_out()[0] == "backbonekmeans0"
 
 
+def test_random_weights_are_warned_of():
+    images = load_digits_images().images[:30]
+    with pytest.warns(UserWarning, match="random weights: pass weights"):
+        BackboneKMeans(3, backbone="convnet", weights=None, random_state=0).fit(images)
+
+
 def test_folders_and_broken_files(tmp_path):
     images = (make_image_blobs(20, image_shape=(3, 9, 9), random_state=0)[0] * 255).astype("u1")
     for i, image in enumerate(images.transpose(0, 2, 3, 1)):
