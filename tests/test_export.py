@@ -59,11 +59,11 @@ def assert_same(estimator, X, session):
 
 CASES = [
     ("IDFDClustering", "images", {}),
-    ("ProPosClustering", "floats", {"precision": "float64"}),
+    pytest.param("ProPosClustering", "floats", {"precision": "float64"}, marks=pytest.mark.slow),
     ("SeCuClustering", "floats", {"self_label_epochs": 1}),
     ("CDCClustering", "images", {"backbone": "convnet", "freeze_backbone": True}),
     ("IDFDClustering", "vectors", {"norm_batch_size": 8}),
-    pytest.param("ProPosClustering", "vectors", {}, marks=pytest.mark.slow),
+    ("ProPosClustering", "vectors", {}),
     pytest.param("SeCuClustering", "vectors", {}, marks=pytest.mark.slow),
     pytest.param("CDCClustering", "vectors", {}, marks=pytest.mark.slow),
     pytest.param(
