@@ -59,14 +59,19 @@ def assert_same(estimator, X, session):
 
 CASES = [
     ("IDFDClustering", "images", {}),
-    ("ProPosClustering", "floats", {"precision": "float64"}),
+    pytest.param("ProPosClustering", "floats", {"precision": "float64"}, marks=pytest.mark.slow),
     ("SeCuClustering", "floats", {"self_label_epochs": 1}),
     ("CDCClustering", "images", {"backbone": "convnet", "freeze_backbone": True}),
     ("IDFDClustering", "vectors", {"norm_batch_size": 8}),
     ("ProPosClustering", "vectors", {}),
-    ("SeCuClustering", "vectors", {}),
-    ("CDCClustering", "vectors", {}),
-    ("BackboneKMeans", "images", {"backbone": "resnet18", "weights": None}),
+    pytest.param("SeCuClustering", "vectors", {}, marks=pytest.mark.slow),
+    pytest.param("CDCClustering", "vectors", {}, marks=pytest.mark.slow),
+    pytest.param(
+        "BackboneKMeans",
+        "images",
+        {"backbone": "resnet18", "weights": None},
+        marks=pytest.mark.slow,
+    ),
     ("BackboneKMeans", "vectors", {}),
 ]
 
