@@ -144,6 +144,8 @@ class Images(Dataset):
 # Channels that vary by less of the range count as constant: augmentations mix channels, and what
 # comes in from another one must not become infinite.
 _CONSTANT = 1e-9
+# Of vectors, what single precision cannot divide by.
+_TINY = 1e-30
 
 
 class Statistics:
@@ -197,7 +199,7 @@ class Statistics:
         if len(shape) == 3:
             span = self.high - self.low or 1.0
             mean, std = (mean - self.low) / span, std / span
-            std[std < _CONSTANT] = 0
+        std[std < (_CONSTANT if len(shape) == 3 else _TINY)] = 0
         self.mean, self.std = mean, std
 
     def expect(self, mean: Sequence[float], std: Sequence[float]) -> None:

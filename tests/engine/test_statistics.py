@@ -86,6 +86,13 @@ def test_a_channel_that_another_dwarfs_is_constant():
     IDFDClustering(2, max_epochs=2, random_state=0).fit(images)  # does not diverge
 
 
+def test_a_feature_below_single_precision_is_constant():
+    rows = np.random.default_rng(0).random((20, 3))
+    rows[:, 1] *= 1e-54
+    assert statistics(rows).std[1] == 0
+    IDFDClustering(2, max_epochs=2, random_state=0).fit(rows)  # does not diverge
+
+
 def test_a_constant_feature_has_exactly_no_spread():
     X = floats(50, 3)
     X[:, 1] = 0.1
