@@ -356,5 +356,19 @@ def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
     ------
     FileNotFoundError, ValueError
         As of `load`.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from skdeepclust import BackboneKMeans
+    >>> from skdeepclust.datasets import load_digits_images
+    >>> from skdeepclust.persistence import read_card
+    >>> images = load_digits_images().images[:100]
+    >>> model = BackboneKMeans(3, backbone="identity", weights=None, random_state=0).fit(images)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model.save(os.path.join(folder, "model.safetensors"), card={"license": "CC0-1.0"})
+    ...     card = read_card(os.path.join(folder, "model.safetensors"))
+    >>> card["method"], card["n_clusters"], sum(card["cluster_sizes"]), card["license"]
+    ('BackboneKMeans', 3, 100, 'CC0-1.0')
     """
     return read(path, _KIND, VERSION)["card"]

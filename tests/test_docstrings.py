@@ -80,3 +80,23 @@ def test_docstrings():
         if code in expected(path, owner)
     ]
     assert not faults, "\n".join(faults)
+
+
+# What users meet first: estimators, the functions of the equations, and what stands beside them.
+SHOWN = """skdeepclust metrics model_selection datasets inspection augment.transforms methods.idfd
+methods.propos methods.secu methods.cdc methods.backbone_kmeans ops.kmeans export""".split()
+OURS = ("Objective", "SelfLabelling", "self_labelling", "update_means", "balance", "Centroids")
+
+
+def test_public_names_have_an_example():
+    without = [
+        f"{path}.{name}"
+        for path in SHOWN
+        for home in [importlib.import_module(f"skdeepclust.{path}".removesuffix(".skdeepclust"))]
+        for name in home.__all__
+        if callable(value := getattr(home, name))
+        and not name.endswith(OURS)
+        and not (inspect.isclass(value) and issubclass(value, Warning))
+        and ">>>" not in (value.__doc__ or "")
+    ]
+    assert not without

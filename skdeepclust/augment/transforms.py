@@ -54,6 +54,14 @@ class RandomResizedCrop(_Drawn):
         Range of the box's share of the image's area.
     ratio : (float, float), default=(3/4, 4/3)
         Range of the box's width over height.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.augment import RandomResizedCrop
+    >>> x = torch.rand(2, 3, 32, 32)
+    >>> RandomResizedCrop(20)(x).shape
+    torch.Size([2, 3, 20, 20])
     """
 
     n_candidates = 10
@@ -106,6 +114,14 @@ class RandomHorizontalFlip(_Drawn):
     ----------
     p : float, default=0.5
         Share of the images that are mirrored.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.augment import RandomHorizontalFlip
+    >>> x = torch.rand(2, 3, 32, 32)
+    >>> RandomHorizontalFlip()(x).shape
+    torch.Size([2, 3, 32, 32])
     """
 
     def __init__(self, p: float = 0.5) -> None:
@@ -133,6 +149,14 @@ class ColorJitter(_Drawn):
         Range of the shift in turns, within [-0.5, 0.5]; a number ``v`` means ``(-v, v)``.
     p : float, default=1.0
         Probability of changing an image at all.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.augment import ColorJitter
+    >>> x = torch.rand(2, 3, 32, 32)
+    >>> ColorJitter(0.4, 0.4, 0.4, 0.1)(x).shape
+    torch.Size([2, 3, 32, 32])
     """
 
     def __init__(
@@ -171,6 +195,14 @@ class RandomGrayscale(_Drawn):
     ----------
     p : float, default=0.1
         Share of the images that lose it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.augment import RandomGrayscale
+    >>> x = torch.rand(2, 3, 32, 32)
+    >>> RandomGrayscale(p=0.2)(x).shape
+    torch.Size([2, 3, 32, 32])
     """
 
     def __init__(self, p: float = 0.1) -> None:
@@ -193,6 +225,14 @@ class GaussianBlur(_Drawn):
         Range of the standard deviation in pixels.
     p : float, default=1.0
         Share of the images that are blurred.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.augment import GaussianBlur
+    >>> x = torch.rand(2, 3, 32, 32)
+    >>> GaussianBlur(kernel_size=3)(x).shape
+    torch.Size([2, 3, 32, 32])
     """
 
     def __init__(self, kernel_size: int, sigma: Range = (0.1, 2.0), p: float = 1.0) -> None:
@@ -218,6 +258,14 @@ class RandomSolarize(_Drawn):
         Value from which on they are inverted.
     p : float, default=0.5
         Share of the images that are inverted.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.augment import RandomSolarize
+    >>> x = torch.rand(2, 3, 32, 32)
+    >>> RandomSolarize(threshold=0.5)(x).shape
+    torch.Size([2, 3, 32, 32])
     """
 
     def __init__(self, threshold: float, p: float = 0.5) -> None:
@@ -251,6 +299,14 @@ class RandomAffine(_Drawn):
     fill : float, optional
         Value of what comes from outside the image. By default each image's own background: the
         median of its border pixels per channel.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.augment import RandomAffine
+    >>> x = torch.rand(2, 3, 32, 32)
+    >>> RandomAffine(degrees=10)(x).shape
+    torch.Size([2, 3, 32, 32])
     """
 
     def __init__(
@@ -293,6 +349,14 @@ class GaussianNoise(_Drawn):
         Standard deviation of the noise.
     clip : bool, default=True
         Clamp to [0, 1]: for images, not for standardised vectors.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.augment import GaussianNoise
+    >>> x = torch.rand(2, 3, 32, 32)
+    >>> GaussianNoise(std=0.05)(x).shape
+    torch.Size([2, 3, 32, 32])
     """
 
     def __init__(self, std: float = 0.1, clip: bool = True) -> None:
@@ -315,6 +379,14 @@ class VectorNoise(GaussianNoise):
     ----------
     std : float, default=0.1
         Standard deviation of the noise.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.augment import VectorNoise
+    >>> x = torch.rand(2, 7)
+    >>> VectorNoise(std=0.1)(x).shape
+    torch.Size([2, 7])
     """
 
     def __init__(self, std: float = 0.1) -> None:
@@ -328,6 +400,14 @@ class FeatureMasking(_Drawn):
     ----------
     p : float, default=0.2
         Share of the features that are replaced.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.augment import FeatureMasking
+    >>> x = torch.rand(2, 7)
+    >>> FeatureMasking(p=0.3)(x).shape
+    torch.Size([2, 7])
     """
 
     def __init__(self, p: float = 0.2) -> None:

@@ -319,6 +319,14 @@ def disentangled_contrast(
     References
     ----------
     Ding et al. (2023); the form of the equation is a reconstruction, see `CDCClustering`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.methods.cdc import disentangled_contrast
+    >>> c, n = torch.eye(3), torch.eye(3)
+    >>> disentangled_contrast(c, n, c, n)  # log(1 + 2 / e ** 2)
+    tensor(0.2395)
     """
     category = category_scale * (c @ c_key.detach().T)
     instance = F.normalize(n, dim=1) @ F.normalize(n_key.detach(), dim=1).T

@@ -229,6 +229,14 @@ def instance_discrimination(
     ----------
     Tao et al. (2021), equations 2 and 3, with the bank in place of the current features and
     the mean in place of the sum.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.methods.idfd import instance_discrimination
+    >>> z, bank = torch.eye(3), torch.eye(3)
+    >>> instance_discrimination(z, bank, torch.arange(3))  # log(1 + 2 / e)
+    tensor(0.5514)
     """
     return _InstanceDiscrimination.apply(F.normalize(z, dim=1), bank, index, temperature)
 
@@ -288,6 +296,15 @@ def feature_decorrelation(z: Tensor, temperature: float = 2.0) -> Tensor:
     References
     ----------
     Tao et al. (2021), equations 5 to 7, with the mean in place of the sum.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.methods.idfd import feature_decorrelation
+    >>> feature_decorrelation(torch.eye(4))  # nothing in common: log(1 + 3 / sqrt(e))
+    tensor(1.0366)
+    >>> feature_decorrelation(torch.ones(4, 4))  # features that are all the same: log 4
+    tensor(1.3863)
     """
     logits = _gram(z) / temperature
     return (logits.logsumexp(1) - logits.diagonal()).mean()
@@ -311,6 +328,13 @@ def feature_orthogonality(z: Tensor) -> Tensor:
     References
     ----------
     Tao et al. (2021), equation 4.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.methods.idfd import feature_orthogonality
+    >>> feature_orthogonality(torch.eye(4))
+    tensor(0.)
     """
     gram = _gram(z)
     return (gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device)).square().sum()
@@ -341,6 +365,15 @@ def update_bank(bank: Tensor, index: Tensor, z: Tensor, momentum: float = 0.5) -
     -------
     Tensor
         `bank`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.methods.idfd import update_bank
+    >>> bank = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    >>> update_bank(bank, torch.tensor([0]), torch.tensor([[0.0, 5.0]]))
+    tensor([[0.7071, 0.7071],
+            [0.0000, 1.0000]])
     """
     v = F.normalize(z.to(bank.dtype), dim=1)
     bank[index] = F.normalize(torch.lerp(v, bank[index], momentum), dim=1)

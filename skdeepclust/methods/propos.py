@@ -252,6 +252,15 @@ def alignment(prediction: Tensor, target: Tensor) -> Tensor:
     References
     ----------
     Huang et al. (2022), the positive sampling alignment.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.methods.propos import alignment
+    >>> prediction = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    >>> target = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
+    >>> alignment(prediction, target)  # of 0 and 2
+    tensor(1.)
     """
     return 2 - 2 * F.cosine_similarity(prediction, target.detach(), dim=1, eps=1e-12).mean()
 
@@ -301,6 +310,16 @@ def prototype_scattering(
     References
     ----------
     Huang et al. (2022), the prototype scattering loss.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.methods.propos import prototype_scattering
+    >>> z, labels = torch.eye(2), torch.arange(2)
+    >>> apart = prototype_scattering(z, z, labels, n_clusters=2)
+    >>> near = prototype_scattering(z + 1, z + 1, labels, n_clusters=2)
+    >>> bool(apart < near)
+    True
     """
     mu, present = _prototypes(online, labels, n_clusters)
     mu_target, _ = _prototypes(target.detach(), labels, n_clusters)

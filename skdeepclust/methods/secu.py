@@ -417,6 +417,17 @@ class SizeConstraint(nn.Module):
     References
     ----------
     Qian et al. (2022), the online assignment of CoKe; the official code of SeCu.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.methods.secu import SizeConstraint
+    >>> constraint = SizeConstraint(2, min_size_ratio=0.9, dual_lr=0.3)
+    >>> scores = torch.tensor([[0.6, 0.5], [0.9, 0.5]])  # both samples like the first cluster best
+    >>> constraint.assign(scores)
+    tensor([0, 0])
+    >>> constraint.assign(scores)  # the second one has become dearer to leave empty
+    tensor([1, 0])
     """
 
     duals: Tensor
@@ -479,6 +490,16 @@ class EntropyConstraint(nn.Module):
     References
     ----------
     Qian (2023); the official code.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.methods.secu import EntropyConstraint
+    >>> constraint = EntropyConstraint(2, n_samples=2, weight=0.5)
+    >>> scores = torch.tensor([[0.6, 0.5], [0.9, 0.5]])  # both samples like the first cluster best
+    >>> labels = constraint.assign(scores, None)
+    >>> constraint.assign(scores, labels), constraint.counts
+    (tensor([1, 0]), tensor([1., 1.]))
     """
 
     counts: Tensor
@@ -565,6 +586,14 @@ def representation_loss(
     References
     ----------
     Qian (2023), the representation's objective; the official code.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.methods.secu import representation_loss
+    >>> z, centers = torch.eye(2), torch.eye(2)
+    >>> float(representation_loss(z, z, centers, torch.tensor([0, 1]))) < 1e-6
+    True
     """
     x, w = F.normalize(torch.cat([z1, z2]), dim=1), F.normalize(frozen_centers.detach(), dim=1)
     return _representation(x, w, labels[None], [len(w)], temperature, label_weight)
@@ -622,6 +651,14 @@ def center_loss(
     References
     ----------
     Qian (2023), the hardness-aware objective of the centres; the official code.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.methods.secu import center_loss
+    >>> z, centers = torch.eye(2), torch.eye(2)
+    >>> float(center_loss(z, z, centers, torch.tensor([1, 0])))  # every sample in the wrong cluster
+    20.0
     """
     x = F.normalize(torch.cat([z1, z2]).detach(), dim=1)
     return _centers(x, centers, labels[None], [len(centers)], labels.new_zeros(1), temperature)
