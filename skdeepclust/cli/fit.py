@@ -73,16 +73,9 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
         metavar="NAME",
         help="propos (default), idfd, secu or cdc; or kmeans, on a pretrained network",
     )
-    fit.add_argument(
-        "--out", type=Path, metavar="OUT", help="folder of the results (default: FOLDER_clusters)"
-    )
     _add_training(fit)
+    _add_results(fit)
     add_classes(fit)
-    fit.add_argument(
-        "--sort", choices=("copy", "symlink"), help="also put the images into OUT/clusters"
-    )
-    fit.add_argument("--no-report", action="store_true", help="write no report.html")
-    fit.add_argument("--overwrite", action="store_true", help="replace what OUT holds")
     add_page(fit)
     add_json(fit)
     fit.set_defaults(run=_run)
@@ -106,6 +99,17 @@ def _add_training(fit: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="any other parameter of the method, such as lr=0.001",
     )
+
+
+def _add_results(fit: argparse.ArgumentParser) -> None:
+    fit.add_argument(
+        "--out", type=Path, metavar="OUT", help="folder of the results (default: FOLDER_clusters)"
+    )
+    fit.add_argument("--overwrite", action="store_true", help="replace what OUT holds")
+    fit.add_argument(
+        "--sort", choices=("copy", "symlink"), help="also put the images into OUT/clusters"
+    )
+    fit.add_argument("--no-report", action="store_true", help="write no report.html")
 
 
 def _numbers(text: str) -> int | range:

@@ -92,6 +92,12 @@ class Contents:
             "classes": _pack(self.codes[shown], "u2") if known else None,
         }
 
+    def summary(self, n_shown: int) -> str:
+        """Return in a sentence how many images, clusters and pictures there are."""
+        count = int((self.labels >= 0).sum())
+        part = f"; this page shows {n_shown:,} of them" if n_shown < count else ""
+        return f"{count:,} images in {len(self.clusters):,} clusters{part}."
+
     def confusion(self) -> dict[str, Any] | None:
         """Return counts of classes (rows) in clusters (columns), and the scores in words."""
         if self.y is None:
@@ -108,12 +114,7 @@ class Contents:
             int(((y == matched[name]) & (self.labels[kept] == k)).sum())
             for k, name in self.names.items()
         )
-        words = (
-            f"Accuracy {right / len(y):.3f} with each cluster matched to one class, "
-            f"NMI {normalized_mutual_info_score(y, labels):.3f}, "
-            f"ARI {adjusted_rand_score(y, labels):.3f}. "
-            "The classes served to score, not to train. Click a number to see its images."
-        )
+        words = _scored(right / len(y), y, labels)
         if max(len(rows), len(columns)) > _CELLS:
             words += f" The table shows {_CELLS} of {max(len(rows), len(columns))}."
         at = np.searchsorted(rows, order)
@@ -123,6 +124,15 @@ class Contents:
             "counts": counts[at][:, :_CELLS].tolist(),
             "words": words,
         }
+
+
+def _scored(accuracy: float, y: np.ndarray, labels: np.ndarray) -> str:
+    return (
+        f"Accuracy {accuracy:.3f} with each cluster matched to one class, "
+        f"NMI {normalized_mutual_info_score(y, labels):.3f}, "
+        f"ARI {adjusted_rand_score(y, labels):.3f}. "
+        "The classes served to score, not to train. Click a number to see its images."
+    )
 
 
 # -- of the embedding -------------------------------------------------------------------------

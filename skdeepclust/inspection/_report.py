@@ -202,13 +202,8 @@ class ClusterReport:
             If the arguments do not fit together, X holds vectors, or fewer than two images have
             a cluster.
         """
-        if max_images < 2:
-            raise ValueError(f"max_images must be at least 2, got {max_images}")
-        if map_method not in TITLES:
-            raise ValueError(f"map_method must be one of {sorted(TITLES)}, got {map_method!r}")
-        pictures = as_pictures(X, image_shape)
-        if isinstance(pictures, LazyPictures):
-            pictures = pictures.with_side(_SIDE)
+        _check_options(max_images, map_method)
+        pictures, root, names = _pictures(X, image_shape)
         labels = check_labels(labels, len(pictures))
         rows = check_array(embedding, ensure_all_finite=False, input_name="embedding")
         if len(rows) != len(labels):
@@ -218,12 +213,12 @@ class ClusterReport:
         shown = found.choose(max_images, rng)
         if not np.isfinite(rows[shown]).all():
             raise ValueError("embedding must be finite wherever labels names a cluster")
-        names = pictures.lazy.names.tolist() if isinstance(pictures, LazyPictures) else None
-        root, relative = relative_names(names)
         sheets = make_sheets(pictures, shown.tolist(), _SHEETS)
         content: dict[str, Any] = {
             "clusters": found.described(shown),
-            "images": found.packed(shown) | neighbourhood(rows[shown], map_method, rng),
+            "images": found.packed(shown)
+            | neighbourhood(rows[shown], map_method, rng)
+            | {"names": [names[i] for i in shown] if names else None},
             "neighbors": n_neighbors(len(shown)),
             "tile": [sheets.width, sheets.height],
             "columns": sheets.columns,
@@ -234,14 +229,10 @@ class ClusterReport:
             "health": [],
             "curves": [],
             "parameters": [],
-            "skipped": [relative[i] for i in np.flatnonzero(labels < 0)] if relative else [],
+            "skipped": [names[i] for i in np.flatnonzero(labels < 0)] if names else [],
         }
-        content["images"]["names"] = [relative[i] for i in shown] if relative else None
-        count, k = int((labels >= 0).sum()), len(found.clusters)
-        summary = f"{count:,} images in {k:,} clusters"
-        if len(shown) < count:
-            summary += f"; this page shows {len(shown):,} of them"
-        return cls(title, summary=f"{summary}.", content=content, sheets=sheets.files, root=root)
+        summary = found.summary(len(shown))
+        return cls(title, summary=summary, content=content, sheets=sheets.files, root=root)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the page.
@@ -282,6 +273,23 @@ class ClusterReport:
             "report": data.replace("<", "\\u003c"),  # nothing in it can end the element
         }
         return re.sub("@([a-z]+)@", lambda found: parts[found[1]], _part("report.html"))
+
+
+def _check_options(max_images: int, map_method: str) -> None:
+    if max_images < 2:
+        raise ValueError(f"max_images must be at least 2, got {max_images}")
+    if map_method not in TITLES:
+        raise ValueError(f"map_method must be one of {sorted(TITLES)}, got {map_method!r}")
+
+
+def _pictures(
+    X: Any, image_shape: tuple[int, int, int] | None
+) -> tuple[np.ndarray | LazyPictures, str | None, list[str] | None]:
+    """Pictures of thumbnail size, and of files their folder and their names in it."""
+    pictures = as_pictures(X, image_shape)
+    if not isinstance(pictures, LazyPictures):
+        return pictures, None, None
+    return pictures.with_side(_SIDE), *relative_names(pictures.lazy.names.tolist())
 
 
 def _part(name: str) -> str:
