@@ -110,6 +110,39 @@ def sample(index: np.ndarray, max_samples: int | None, rng: np.random.RandomStat
     return np.sort(rng.choice(index, max_samples, replace=False))
 
 
+def confusion(
+    codes: np.ndarray,
+    titles: list[str],
+    labels: np.ndarray,
+    clusters: list[int],
+    names: dict[int, str],
+) -> tuple[list[int], np.ndarray]:
+    """Count the samples of each class in each cluster, what is matched on the diagonal.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n_samples,), int
+        Class of each sample, as a position in `titles`.
+    titles : list of str
+        Classes.
+    labels : ndarray of shape (n_samples,), int64
+        Cluster of each sample; negative is none.
+    clusters, names : list of int, dict of int to str
+        As of `order_clusters`.
+
+    Returns
+    -------
+    order : list of int
+        Classes by code, those matched with a cluster first.
+    counts : ndarray of shape (n_classes, n_clusters), int
+        Rows in that order, columns in the order of `clusters`.
+    """
+    matched = [titles.index(name) for name in names.values()]
+    order = [*matched, *sorted(set(range(len(titles))) - set(matched))]
+    counts = np.array([np.bincount(codes[labels == k], minlength=len(titles)) for k in clusters])
+    return order, counts.T[order]
+
+
 def _match(y: np.ndarray, labels: np.ndarray) -> dict[int, str]:
     classes: Any = np.unique(y)
     clusters = np.unique(labels)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import column_or_1d
 
-from skdeepclust.inspection._clusters import FAINT, INK, check_labels, order_clusters
+from skdeepclust.inspection._clusters import FAINT, INK, check_labels, confusion, order_clusters
 from skdeepclust.inspection._matplotlib import new_axes
 
 _CELL, _LARGEST = 0.42, 11.0  # inches: of a cell, and of the longer side
@@ -117,11 +117,9 @@ class ClusterConfusionDisplay:
         clusters, names = order_clusters(labels, target)
         known, rows = np.unique(target, return_inverse=True)
         titles = [str(name) for name in known]
-        matched = [titles.index(name) for name in names.values()]
-        order = [*matched, *sorted(set(range(len(known))) - set(matched))]
-        counts = np.array([np.bincount(rows[labels == k], minlength=len(known)) for k in clusters])
+        order, counts = confusion(rows, titles, labels, clusters, names)
         return cls(
-            counts.T[order],
+            counts,
             classes=[titles[i] for i in order],
             clusters=clusters,
             n_unassigned=int((labels < 0).sum()),

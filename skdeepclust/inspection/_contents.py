@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn import config_context
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
-from sklearn.metrics.cluster import contingency_matrix
 from sklearn.neighbors import NearestNeighbors
 
-from skdeepclust.inspection._clusters import color, order_clusters
+from skdeepclust.inspection._clusters import color, confusion, order_clusters, sample
 from skdeepclust.inspection._embedding import project
 from skdeepclust.inspection._gallery import check_scores, rank
 
@@ -102,26 +101,18 @@ class Contents:
         """Return counts of classes (rows) in clusters (columns), and the scores in words."""
         if self.y is None:
             return None
+        order, counts = confusion(self.codes, self.classes, self.labels, self.clusters, self.names)
+        held = counts.any(axis=1)  # some may have but files that cannot be read
+        rows, counts = np.asarray(order)[held], counts[held]
         kept = self.labels >= 0
-        y, labels = self.codes[kept], self.position[self.labels[kept]]
-        counts = contingency_matrix(y, labels)
-        rows, columns = np.unique(y), np.unique(labels)
-        # Clusters stand in the order of the classes that they match, so the diagonal is right.
-        matched = {self.classes[row]: row for row in rows}
-        first = [matched[self.names[k]] for k in self.clusters if k in self.names]
-        order = [*first, *(row for row in rows if row not in first)][:_CELLS]
-        right = sum(
-            int(((y == matched[name]) & (self.labels[kept] == k)).sum())
-            for k, name in self.names.items()
-        )
-        words = _scored(right / len(y), y, labels)
-        if max(len(rows), len(columns)) > _CELLS:
-            words += f" The table shows {_CELLS} of {max(len(rows), len(columns))}."
-        at = np.searchsorted(rows, order)
+        accuracy = np.trace(counts) / counts.sum()
+        words = _scored(accuracy, self.codes[kept], self.labels[kept])
+        if max(counts.shape) > _CELLS:
+            words += f" The table shows {_CELLS} of {max(counts.shape)}."
         return {
-            "rows": [int(row) for row in order],
-            "columns": [int(column) for column in columns[:_CELLS]],
-            "counts": counts[at][:, :_CELLS].tolist(),
+            "rows": rows[:_CELLS].tolist(),
+            "columns": list(range(min(_CELLS, len(self.clusters)))),
+            "counts": counts[:_CELLS, :_CELLS].tolist(),
             "words": words,
         }
 
@@ -136,28 +127,6 @@ def _scored(accuracy: float, y: np.ndarray, labels: np.ndarray) -> str:
 
 
 # -- of the embedding -------------------------------------------------------------------------
-
-
-def scores_of(embedding: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Minus the squared distance to the mean embedding of each cluster.
-
-    Parameters
-    ----------
-    embedding : ndarray of shape (n_samples, dim)
-        Rows of samples without a cluster may be NaN.
-    labels : ndarray of shape (n_samples,), int64
-        Cluster of each sample; negative is none.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_clusters)
-        Minus infinity for clusters without members.
-    """
-    rows = np.nan_to_num(np.asarray(embedding, dtype=np.float64))
-    scores = np.full((len(rows), int(labels.max()) + 1), -np.inf)
-    for k in np.unique(labels[labels >= 0]):
-        scores[:, k] = -np.square(rows - rows[labels == k].mean(axis=0)).sum(axis=1)
-    return scores
 
 
 def n_neighbors(n_shown: int) -> int:
@@ -187,9 +156,7 @@ def neighbourhood(
     index = NearestNeighbors(n_neighbors=n_neighbors(len(rows)), metric="cosine", algorithm="brute")
     with config_context(working_memory=_MEMORY):
         near = index.fit(rows).kneighbors(return_distance=False)
-    mapped = np.arange(len(rows))
-    if len(rows) > _MAPPED:
-        mapped = np.sort(rng.choice(len(rows), _MAPPED, replace=False))
+    mapped = sample(np.arange(len(rows)), _MAPPED, rng)
     places = project(rows[mapped], method, rng)
     low, high = places.min(axis=0), places.max(axis=0)
     scale = float((high - low).max()) or 1.0

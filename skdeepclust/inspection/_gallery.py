@@ -175,7 +175,10 @@ class ClusterGalleryDisplay:
         labels = check_labels(labels, len(images))
         order, names = order_clusters(labels, y)
         shown = order if clusters is None else _chosen(clusters, order)
-        scores = _scores(images, labels) if scores is None else check_scores(scores, labels)
+        if scores is None:
+            scores = scores_of(images.reshape(len(images), -1), labels)
+        else:
+            scores = check_scores(scores, labels)
         members, borderline = {}, {}
         for k in shown:
             members[k], borderline[k] = rank(scores, labels, k, n_members, n_borderline)
@@ -287,9 +290,22 @@ def check_scores(scores: ArrayLike, labels: np.ndarray) -> np.ndarray:
     return array
 
 
-def _scores(images: Any, labels: np.ndarray) -> np.ndarray:
-    """Minus the squared distance to each cluster's mean image (n_samples, n_clusters)."""
-    rows = images.reshape(len(images), -1).astype(np.float64)
+def scores_of(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Minus the squared distance to the mean row of each cluster.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_samples, dim)
+        Embedding, or pixels. Rows of samples without a cluster may be NaN.
+    labels : ndarray of shape (n_samples,), int64
+        Cluster of each sample; negative is none.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_clusters)
+        Minus infinity for clusters without members.
+    """
+    rows = np.nan_to_num(np.asarray(rows, dtype=np.float64))
     scores = np.full((len(rows), int(labels.max()) + 1), -np.inf)
     for k in np.unique(labels[labels >= 0]):
         scores[:, k] = -np.square(rows - rows[labels == k].mean(axis=0)).sum(axis=1)

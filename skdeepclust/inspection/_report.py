@@ -21,10 +21,9 @@ from skdeepclust.inspection._contents import (
     neighbourhood,
     parameters,
     relative_names,
-    scores_of,
 )
 from skdeepclust.inspection._embedding import TITLES
-from skdeepclust.inspection._gallery import predicted
+from skdeepclust.inspection._gallery import predicted, scores_of
 from skdeepclust.inspection._pictures import LazyPictures, as_pictures
 from skdeepclust.inspection._thumbnails import make_sheets
 from skdeepclust.inspection._verdict import curves, verdict
