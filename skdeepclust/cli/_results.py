@@ -18,10 +18,13 @@ __all__ = [
     "classes_of",
     "duration",
     "open_model",
+    "read_folder",
     "refuse_existing",
     "relative",
+    "scored",
     "scores",
     "sort_files",
+    "title_of",
     "told_warnings",
     "unreadable",
     "write_labels",
@@ -65,6 +68,24 @@ def duration(seconds: float) -> str:
 def relative(path: str, folder: Path) -> str:
     """Return the name of an image inside its folder, with forward slashes."""
     return Path(os.path.relpath(path, folder.expanduser())).as_posix()
+
+
+def read_folder(args: argparse.Namespace, image_shape: Any) -> tuple[Any, list[str]]:
+    """Return the images of the folder that an argument names, and their names inside it."""
+    from skdeepclust.engine.files import ImageFiles
+
+    images = ImageFiles(args.folder, image_shape)
+    return images, [relative(path, args.folder) for path in images.paths]
+
+
+def title_of(folder: Path) -> str:
+    """Heading of the report on a folder."""
+    return f"Clusters of {folder.expanduser().resolve().name}"
+
+
+def scored(found: dict[str, float]) -> str:
+    """Return scores as people read them."""
+    return "  ".join(f"{name.upper()} {value:.3f}" for name, value in found.items())
 
 
 def open_model(args: argparse.Namespace) -> Any:

@@ -29,9 +29,12 @@ from skdeepclust.cli._arguments import (
 from skdeepclust.cli._results import (
     classes_of,
     duration,
+    read_folder,
     relative,
+    scored,
     scores,
     sort_files,
+    title_of,
     told_warnings,
     unreadable,
     write_labels,
@@ -124,11 +127,8 @@ def _numbers(text: str) -> int | range:
 
 
 def _run(args: argparse.Namespace) -> dict[str, Any]:
-    from skdeepclust.engine.files import ImageFiles
-
     model = _estimator(args)
-    images = ImageFiles(args.folder, model.image_shape)
-    names = [relative(path, args.folder) for path in images.paths]
+    images, names = read_folder(args, model.image_shape)
     classes = classes_of(args.classes, names)
     most = args.n_clusters[-1] if isinstance(args.n_clusters, range) else args.n_clusters
     if most > len(images):
@@ -310,7 +310,7 @@ def _report(
         model,
         images,
         y=classes,
-        title=f"Clusters of {args.folder.expanduser().resolve().name}",
+        title=title_of(args.folder),
         max_images=args.max_images,
         map_method=args.map,
         random_state=args.seed,
@@ -327,8 +327,7 @@ def _print_result(result: dict[str, Any]) -> None:
     if result["skipped"]:
         lines.append(f"{unreadable(result['skipped'])} in labels.csv")
     if result["scores"]:
-        found = "  ".join(f"{name.upper()} {value:.3f}" for name, value in result["scores"].items())
-        lines.append(f"against the classes: {found}")
+        lines.append(f"against the classes: {scored(result['scores'])}")
     for name in ("labels", "model", "clusters", "report"):
         if result[name]:
             lines.append(f"  {name:<9}{result[name]}")

@@ -8,8 +8,9 @@ from skdeepclust.cli._arguments import add_classes, add_folder, add_json, add_mo
 from skdeepclust.cli._results import (
     classes_of,
     open_model,
+    read_folder,
     refuse_existing,
-    relative,
+    scored,
     scores,
     told_warnings,
     unreadable,
@@ -45,13 +46,10 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace) -> dict[str, Any]:
-    from skdeepclust.engine.files import ImageFiles
-
     refuse_existing(args)
     with told_warnings() as warnings:
         model = open_model(args)
-        images = ImageFiles(args.folder, model.image_shape_in_)
-        names = [relative(path, args.folder) for path in images.paths]
+        images, names = read_folder(args, model.image_shape_in_)
         classes = classes_of(args.classes, names)
         labels = model.predict(images)
     if args.out or not args.json:
@@ -63,8 +61,7 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
     if skipped:
         print(unreadable(skipped), file=sys.stderr)
     if found:
-        shown = "  ".join(f"{name.upper()} {value:.3f}" for name, value in found.items())
-        print(f"against the classes: {shown}", file=sys.stderr)
+        print(f"against the classes: {scored(found)}", file=sys.stderr)
     return {
         "n_images": len(names),
         "labels": dict(zip(names, labels.tolist(), strict=True)),

@@ -15,8 +15,9 @@ from skdeepclust.cli._arguments import (
 from skdeepclust.cli._results import (
     classes_of,
     open_model,
+    read_folder,
     refuse_existing,
-    relative,
+    title_of,
     told_warnings,
 )
 
@@ -50,19 +51,17 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace) -> dict[str, Any]:
-    from skdeepclust.engine.files import ImageFiles
     from skdeepclust.inspection import ClusterReport
 
     refuse_existing(args)
     with told_warnings() as warnings:
         model = open_model(args)
-        images = ImageFiles(args.folder, model.image_shape_in_)
-        names = [relative(path, args.folder) for path in images.paths]
+        images, names = read_folder(args, model.image_shape_in_)
         page = ClusterReport.from_estimator(
             model,
             images,
             y=classes_of(args.classes, names),
-            title=args.title or f"Clusters of {args.folder.expanduser().resolve().name}",
+            title=args.title or title_of(args.folder),
             max_images=args.max_images,
             map_method=args.map,
         )
