@@ -31,6 +31,8 @@ sys.path[:0] = [str(ROOT), str(HERE)]  # what runs is the tree whose commit is r
 
 from published import ABLATION, ALL, DATA, FIRST, RECIPES, recipe  # noqa: E402
 
+from skdeepclust.cli._arguments import integer  # noqa: E402
+
 NOT_FINISHED = 75
 INTERRUPTED = 130
 
@@ -160,15 +162,6 @@ def named(kind, known):
         raise argparse.ArgumentTypeError(
             f"no {kind} is named {text!r}; {hint}there are {', '.join(known)}"
         )
-
-    return parse
-
-
-def integer(least):
-    def parse(text):
-        if not text.isdecimal() or not least <= int(text) < 2**32:
-            raise argparse.ArgumentTypeError(f"must be an integer >= {least}, got {text!r}")
-        return int(text)
 
     return parse
 
