@@ -373,6 +373,8 @@ def _umap(rows: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
         from umap import UMAP
     except ImportError as error:
         raise ImportError("method='umap' needs umap-learn: pip install umap-learn") from error
+    if len(rows) < 3:  # it takes two neighbours at least
+        return _pca(rows, rng)
     n_neighbors = min(15, len(rows) - 1)
     # A few rows have too few eigenvectors. With a seed UMAP takes one thread, and warns if not
     # told so.

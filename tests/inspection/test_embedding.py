@@ -179,7 +179,7 @@ def test_without_umap_its_package_is_named(groups, monkeypatch):
 
 
 @pytest.mark.slow  # its compilation takes a quarter of a minute
-@pytest.mark.parametrize("n", [60, 2])
+@pytest.mark.parametrize("n", [60, 3, 2])
 def test_umap(groups, n):
     pytest.importorskip("umap", reason="umap-learn is not installed")
     embedding, labels = groups
