@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import skdeepclust
 from skdeepclust.datasets import make_image_blobs
 from skdeepclust.nn.norm import RankBatchNorm, ghost_batch_norm, rank_batch_norm
 from skdeepclust.ops import collective
+from skdeepclust.ops.shared_memory import SharedMemory
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Clusters .* hold no sample"),
@@ -195,6 +197,54 @@ def compare_batch_norms(norm, whole, rows, layout):
     torch.testing.assert_close(ours.eval()(rows), norm.eval()(rows))
 
 
+def check_batch_norm_of_half_precision():
+    whole, rows = whole_and_share(5, 4, 3)
+    whole, rows = whole.bfloat16(), rows.bfloat16()
+    exact = whole.double()
+    whole, rows = (x.contiguous(memory_format=torch.channels_last) for x in (whole, rows))
+    norm, ours = nn.BatchNorm2d(5).double(), RankBatchNorm(nn.BatchNorm2d(5))
+    exact.requires_grad_()
+    rows.requires_grad_()
+    y, expected = ours(rows), norm(exact)
+    assert y.dtype == torch.bfloat16
+    (y * y.sin()).sum().backward()
+    (expected * expected.sin()).sum().backward()
+    part = [chunk[collective.own_share(7)] for chunk in exact.grad.chunk(2)]
+    torch.testing.assert_close(rows.grad.double(), torch.cat(part), rtol=0.05, atol=0.05)
+    # Moments do not round to the precision of x.
+    torch.testing.assert_close(ours.running_mean.double(), norm.running_mean, rtol=0, atol=1e-6)
+    torch.testing.assert_close(ours.running_var.double(), norm.running_var, rtol=0, atol=1e-6)
+
+
+def check_sums():
+    me, all_ranks = collective.rank(), collective.world_size()
+    generator = torch.Generator().manual_seed(me)
+    n = (1 << 20) + 3  # more than a message of any kind
+    for x in (
+        torch.randn(n, generator=generator),
+        torch.randn(7, 2, generator=generator, dtype=torch.float64),
+        torch.randn(5, generator=generator).bfloat16(),
+        torch.randint(2**40, (3,), generator=generator),
+        torch.tensor(me + 0.5),
+        torch.empty(0),
+    ):
+        parts = [x.new_empty(x.shape) for _ in range(all_ranks)]
+        torch.distributed.all_gather(parts, x)
+        expected = torch.stack(parts).sum(0).to(x.dtype)
+        assert collective.add_up(x) is x
+        torch.testing.assert_close(x, expected, rtol=0, atol=0)
+
+
+CHECKS = (
+    check_sums,
+    check_gather,
+    check_draw,
+    check_messages,
+    check_batch_norm,
+    check_batch_norm_of_half_precision,
+)
+
+
 class Impatient(Callback):
     """Stops one rank only."""
 
@@ -244,8 +294,15 @@ def equivalence(folder):
     from skdeepclust.engine.processes import together
 
     with together(torch.device("cpu")):
-        for check in (check_gather, check_draw, check_messages, check_batch_norm):
+        results["memory"] = collective._State.memory is not None
+        for check in CHECKS:
             check()
+    with pytest.MonkeyPatch.context() as patch:  # as on several machines
+        patch.setattr(SharedMemory, "create", lambda n_ranks: None)
+        with together(torch.device("cpu")):
+            assert collective._State.memory is None
+            for check in CHECKS:
+                check()
     stopped = estimator("IDFDClustering", callbacks=[Impatient()], verbose=2).fit(X)
     results["stopped"] = stopped.n_iter_
     results["diverged"] = diverged()
@@ -344,6 +401,14 @@ def test_one_rank_speaks_and_one_may_stop_all(ranks):
     (first, second), printed = ranks
     assert first["stopped"] == second["stopped"] == 2
     assert printed.count("IDFDClustering") == 2  # a line for each epoch
+
+
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64") or not os.path.isdir("/dev/shm"),
+    reason="a machine whose processes do not share memory",
+)
+def test_ranks_of_one_machine_share_memory(ranks):
+    assert all(rank["memory"] for rank in ranks[0])
 
 
 def test_all_ranks_tell_what_diverged_on_one(ranks):

@@ -24,13 +24,13 @@ from skdeepclust.ops.collective import (
     spread_from_first,
     world_size,
 )
+from skdeepclust.ops.shared_memory import PATIENCE
 
 __all__ = ["OwnRandomNumbers", "local_device", "same_samples", "synchronise", "together"]
 
 _ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-# A dead process is noticed at once, by its closed connections or by torchrun. This is for
-# those that hang, and must be longer than what one rank may do while the others wait.
-_PATIENCE = datetime.timedelta(minutes=10)
+# A dead process is noticed at once, by its closed connections or by torchrun.
+_PATIENCE = datetime.timedelta(seconds=PATIENCE)
 # For the others to say that they are there, or why they are not.
 _LAST_WORDS = datetime.timedelta(seconds=3)
 # Between the seeds of two ranks.

@@ -6,6 +6,7 @@ trained is the mean over the ranks of their losses: of equal ones, the loss of a
 """
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -13,6 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from skdeepclust.ops.shared_memory import SharedMemory
 
 __all__ = [
     "LostRankError",
@@ -47,9 +50,12 @@ class _State:
 
     joined = False
     rows = 0
+    # Of CPU tensors, where all processes are on one machine.
+    memory: SharedMemory | None = None
     # What no compiler looks into, see `hide_from_compiler`.
     gathered: Any = None
     drawn: Any = None
+    added_up: Any = None
 
 
 @contextlib.contextmanager
@@ -59,14 +65,31 @@ def joined() -> Iterator[None]:
     Outside, everything here is the identity, whatever groups there are: predicting, for one,
     waits for nobody.
     """
-    was = _State.joined
+    was = _State.joined, _State.memory
     _State.joined = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-    if _State.joined:
-        hide_from_compiler()
     try:
+        if _State.joined:
+            hide_from_compiler()
+            _State.memory = _shared_memory()
         yield
     finally:
-        _State.joined = was
+        if _State.memory and _State.memory is not was[1]:
+            _State.memory.close()
+        _State.joined, _State.memory = was
+
+
+def _shared_memory() -> SharedMemory | None:
+    if dist.get_backend() != "gloo":
+        return None
+    _State.memory = None  # until all have agreed on one
+    path = agree(SharedMemory.create(world_size()) if rank() == 0 else None)
+    memory = None
+    with contextlib.suppress(OSError):  # on another machine
+        memory = SharedMemory(path, rank(), world_size()) if path else None
+    all_see_it = not any_rank(memory is None, torch.device("cpu"))
+    if path and rank() == 0:
+        os.unlink(path)
+    return memory if all_see_it else None
 
 
 def hide_from_compiler() -> None:
@@ -78,6 +101,7 @@ def hide_from_compiler() -> None:
     if _State.gathered is None:
         _State.gathered = torch.compiler.disable(_Gather.apply)
         _State.drawn = torch.compiler.disable(_drawn)
+        _State.added_up = torch.compiler.disable(SharedMemory.add_up)
 
 
 @contextlib.contextmanager
@@ -235,7 +259,10 @@ def add_up(x: Tensor) -> Tensor:
     """
     if _State.joined:
         with _naming_the_lost():
-            dist.all_reduce(x)
+            if _State.memory and x.is_cpu:
+                _State.added_up(_State.memory, x)
+            else:
+                dist.all_reduce(x)
     return x
 
 
