@@ -169,8 +169,10 @@ def commit():
 def cpu_model():
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    facts = {name.strip(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
+    name = facts.get("model name") or platform.processor() or platform.machine()
+    fast = [flag for flag in ("avx2", "avx512f", "avx512_bf16") if flag in facts.get("flags", "")]
+    return f"{name}, {fast[-1]}" if fast else name
 
 
 # -- the files ----------------------------------------------------------------------------

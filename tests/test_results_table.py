@@ -54,6 +54,15 @@ def page(tree, results):
     return results.render(results.recorded(tree / "asv_bench" / "results"))[1]
 
 
+def test_seconds_are_the_processors_on_one_thread(tree, results):
+    busy = row("KMeans", 1, 0.7, threads=1) | {"seconds": 777.0, "cpu_seconds": 3.5}
+    several = row("KMeans", 2, 0.7) | {"seconds": 4.5, "cpu_seconds": 888.0}
+    results.write(tree / "asv_bench" / "results" / "digits.json", [busy, several])
+    shown = page(tree, results)
+    assert "| 3.5 |" in shown and "| 4.5 |" in shown and "| 4.0 ± 0.7 |" in shown
+    assert "777" not in shown and "888" not in shown
+
+
 def test_one_table_with_a_column_for_each_data_set(tree, results):
     results.write(tree / "asv_bench" / "results" / "coil20.json", [row("KMeans", 0, 0.6)])
     assert results.main(["--table", "--root", str(tree)]) == 0
