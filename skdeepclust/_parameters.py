@@ -89,7 +89,11 @@ SHARED = """n_clusters : int, default=8
         Where training images are held: decoded on the device, in the host's memory, or not
         at all, so that every epoch decodes the files again. ``"auto"`` takes the first that
         has room, for which they may take half of the device's free memory and a quarter of
-        the host's."""
+        the host's.
+    start_resolution : int, default=None
+        Side in pixels of the views in the first half of the training, which makes it faster; a
+        common choice is three quarters of the images' side. Pseudo-labels from features, and
+        predictions, have the full side throughout. None has it in every view."""
 
 ATTRIBUTES = """labels_ : ndarray of shape (n_samples,), int64
         Cluster of each training sample; equal to ``predict`` of them. Clusters that hold no

@@ -30,6 +30,7 @@ from skdeepclust.engine.net import ObjectiveNet
 from skdeepclust.engine.objective import Learner, Objective
 from skdeepclust.engine.optim import OPTIMIZERS
 from skdeepclust.engine.progress import EpochLines, ProgressBar
+from skdeepclust.engine.resolution import Resolution, check_resolution
 from skdeepclust.engine.schedule import SCHEDULES, Schedule
 from skdeepclust.engine.step import is_out_of_memory
 from skdeepclust.engine.stream import STORAGES
@@ -95,6 +96,7 @@ class DeepClusterer(ImageClusterer):
     random_state: int | RandomState | None = None
     verbose: int = 0
     storage: str = "auto"
+    start_resolution: int | None = None
 
     _least_steps: ClassVar[int] = 16
 
@@ -128,6 +130,7 @@ class DeepClusterer(ImageClusterer):
         "random_state": ["random_state"],
         "verbose": [Interval(Integral, 0, 2, closed="both"), "boolean"],
         "storage": [StrOptions(set(STORAGES))],
+        "start_resolution": [COUNT, None],
     }
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -242,9 +245,13 @@ class DeepClusterer(ImageClusterer):
     def _train(self, images: Images) -> ObjectiveNet:
         """Train on images; a method of several stages overrides this."""
         if isinstance(images, Features):
+            if self.start_resolution is not None:
+                raise ValueError("start_resolution needs a backbone that is trained, not frozen")
             backbone: nn.Module = Flatten(images.shape)
         else:
             backbone = self._backbone(images)
+            if self.start_resolution is not None:
+                check_resolution(self.start_resolution, images.shape, backbone)
             images.expect(backbone)
         try:
             objective = self._objective(backbone, self._hp(len(images)))
@@ -322,6 +329,8 @@ class DeepClusterer(ImageClusterer):
     def _callbacks(self) -> list[Any]:
         title = type(self).__name__
         own: list[Any] = [Schedule(self.schedule, self.lr, self.warmup_epochs)]
+        if self.start_resolution is not None:
+            own.append(Resolution(self.start_resolution))
         if self.verbose and rank() == 0:
             own.append(ProgressBar(title) if self.verbose == 1 else EpochLines(title))
         for callback in self.callbacks or ():

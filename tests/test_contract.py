@@ -75,7 +75,7 @@ SHARED = {
     "momentum": ..., "weight_decay": ..., "schedule": ..., "warmup_epochs": ..., "device": "auto",
     "precision": "auto", "compile": False, "callbacks": None, "checkpoint": None,
     "checkpoint_every": 1, "on_error": "raise", "deterministic": False, "random_state": None,
-    "verbose": 0, "storage": "auto",
+    "verbose": 0, "storage": "auto", "start_resolution": None,
 }  # fmt: skip
 OWN = {
     "IDFDClustering": {

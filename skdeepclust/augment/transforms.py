@@ -80,13 +80,15 @@ class RandomResizedCrop(_Drawn):
         self.scale = _check_range("scale", scale, above=0.0, high=1.0)
         self.ratio = _check_range("ratio", ratio, above=0.0)
 
-    def forward(self, x: Tensor, stretch: Tensor | None = None) -> Tensor:
-        """Crop each image of ``x``, shape (B, C, H, W), and resize it.
+    def forward(
+        self, x: Tensor, stretch: Tensor | None = None, size: tuple[int, int] | None = None
+    ) -> Tensor:
+        """Crop each image of ``x``, shape (B, C, H, W), and resize it, to ``size`` if given.
 
         Where images were squeezed into the shape of ``x``, ``stretch`` (B,) says how much wider
         they were in proportion: boxes have their ratio in the image as it was.
         """
-        return F.crop_resize(x, self.draw_boxes(x, stretch), self.size)
+        return F.crop_resize(x, self.draw_boxes(x, stretch), size or self.size)
 
     def draw_boxes(self, x: Tensor, stretch: Tensor | None = None) -> Tensor:
         """Draw a box (top, left, height, width), shape (B, 4), for each image of ``x``."""

@@ -27,6 +27,11 @@ class Views(nn.Module):
         What the scaling maps to 0 and 1; where they are equal it only subtracts ``low``.
     mean, std : array-like broadcastable to a sample
         Statistics of the scaled data; where ``std`` is 0 only the mean is subtracted.
+
+    Attributes
+    ----------
+    reduced : (int, int) or None
+        Height and width of views that are to be smaller than the images.
     """
 
     low: Tensor
@@ -39,6 +44,7 @@ class Views(nn.Module):
     ) -> None:
         super().__init__()
         self.size: tuple[int, int] | None = None
+        self.reduced: tuple[int, int] | None = None
         self.augmentations = nn.ModuleList(augmentations)
         low = _as_float64(low)
         self.register_buffer("low", _as_buffer(low))
@@ -84,14 +90,22 @@ class Views(nn.Module):
         return [self._standardise(self._view(a, scaled, stretch)) for a in self.augmentations]
 
     def _view(self, augment: nn.Module, x: Tensor, stretch: Tensor | None) -> Tensor:
-        shape = (*x.shape[:-2], *(x.shape[-2:] if stretch is None else self.size or ()))
-        if stretch is None:
+        if stretch is None and self.reduced is None:
             view = augment(x)
+            _check_view(view, x.shape)
+            return view
+        size = x.shape[-2:] if stretch is None else self.size or ()
+        crop, others = _begin(augment)
+        if crop:
+            size = self.reduced or size
+            view = others(crop(x, stretch, self.reduced))
         else:
-            crop, others = _begin(augment)
-            view = others(crop(x, stretch)) if crop else others(self._central(x, stretch))
-        _check_view(view, shape)
-        return view
+            view = augment(x if stretch is None else self._central(x, stretch))
+        _check_view(view, (*x.shape[:-2], *size))
+        return self._reduce(view) if self.reduced and not crop else view
+
+    def _reduce(self, view: Tensor) -> Tensor:
+        return nn.functional.interpolate(view, self.reduced, mode="bilinear", antialias=True)
 
     def _central(self, x: Tensor, stretch: Tensor) -> Tensor:
         assert self.size is not None  # whoever squeezes images says into what they become

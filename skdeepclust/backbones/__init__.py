@@ -20,7 +20,7 @@ from skdeepclust.backbones.pretrained import (
 )
 from skdeepclust.backbones.resnet import make_resnet
 
-__all__ = ["BACKBONES", "auto_backbone", "make_backbone", "resolve_stem"]
+__all__ = ["BACKBONES", "auto_backbone", "check_backbone", "make_backbone", "resolve_stem"]
 
 Shape = tuple[int, ...]
 
@@ -131,7 +131,7 @@ def make_backbone(
     if weights == "DEFAULT":
         raise ValueError("weights='DEFAULT' needs the name of a backbone; a module has its own")
     module = copy.deepcopy(backbone) if isinstance(backbone, nn.Module) else _made(backbone, shape)
-    _check(module, shape)
+    check_backbone(module, shape)
     if weights is not None:
         load_state(module, read_state(weights), weights)
     return module
@@ -147,7 +147,7 @@ def _made(backbone: Callable[[Shape], Any], shape: Shape) -> Any:
 def _by_name(name: str, shape: Shape, stem: str, weights: Any) -> nn.Module:
     if name.startswith("timm:") and len(shape) == 3:
         made = make_timm(name.removeprefix("timm:"), shape[0], weights)
-        _check(made, shape)
+        check_backbone(made, shape)
         return made
     _check_name(name, shape)
     stem = resolve_stem(stem, shape, weights is not None)
@@ -179,7 +179,21 @@ def _check_name(name: str, shape: Shape) -> None:
         )
 
 
-def _check(module: Any, shape: Shape) -> None:
+def check_backbone(module: Any, shape: Shape) -> None:
+    """Have a backbone map two samples.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The backbone.
+    shape : (C, H, W) or (F,)
+        Shape of one sample.
+
+    Raises
+    ------
+    ValueError
+        If it is no module with ``num_features`` that maps (2, *shape) to (2, num_features).
+    """
     if not isinstance(module, nn.Module):
         raise ValueError(f"backbone must return an nn.Module, got {type(module).__name__}")
     width = getattr(module, "num_features", None)
