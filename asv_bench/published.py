@@ -116,7 +116,19 @@ ABLATION = {
     for weight in (0.1, 0.025)
     for norm in (None, 128)
 }
-ALL = METHODS | ABLATION
+# Whether the clock's recipes could do with less: half of the epochs, or small views at first.
+_SMALL_VIEWS = cite("views of 9/16 of the pixels, in half of the epochs", start_resolution=24)
+TRADE_OFF = {
+    f"{name}-{how}": dataclasses.replace(
+        METHODS[name], title=f"{METHODS[name].title}, {title}", settings=settings, goals={}
+    )
+    for name in FIRST
+    for how, title, settings in (
+        ("half", "half of the epochs", {}),
+        ("reduced", "small views at first", _SMALL_VIEWS),
+    )
+}
+ALL = METHODS | ABLATION | TRADE_OFF
 
 # -- recipes ------------------------------------------------------------------------------
 
@@ -163,10 +175,21 @@ SMALL = {
     | cite("a quarter of the default, for the clock", max_epochs=20)
     | cite("the plain method, as in the other recipes", early_heads=()),
 }
+
+
+def _half(settings):
+    """Half of all lengths."""
+    lengths = ("max_epochs", "warmup_epochs", "scattering_warmup")
+    halves = {name: settings[name].value // 2 for name in lengths if name in settings}
+    return cite("half of the recipe's", **halves)
+
+
 _SHORTER = {  # of the settings of a method, where the recipe shortens those, too
     "fast": {"secu-self-label": cite("SCAN's 10,000 steps, by 256", self_label_epochs=50)},
     "small": {"secu-self-label": cite("a quarter of the training", self_label_epochs=5)},
 }
+for _how, _settings in (("fast", FAST), ("small", SMALL)):
+    _SHORTER[_how] |= {f"{name}-half": _half(_settings[name]) for name in FIRST}
 _SMALL_DATA = {
     "cifar10": (DATA_SETS["cifar10"], "test"),
     "digits": (DataSet("Digits of scikit-learn", 10, 1797, 0), "train"),
@@ -178,7 +201,7 @@ def has(name, data, how):
     """Whether a method has a recipe for a data set."""
     method = ALL[name]
     if how == "paper":
-        return data in method.published
+        return data in method.published and name not in TRADE_OFF
     return method.kind is not None and data in (_SMALL_DATA if how == "small" else ("cifar10",))
 
 

@@ -4,6 +4,7 @@
         --data-home DIR --minutes 9     # again and again, until it ends with status 0
     python asv_bench/reproduce.py --recipe small --data-home DIR    # what two cores can carry
     python asv_bench/reproduce.py --ablation --recipe fast          # ProPos' two open questions
+    python asv_bench/reproduce.py --trade-off --recipe fast         # whether less would do
     python asv_bench/reproduce.py --show --method secu --recipe fast
     python asv_bench/reproduce.py --table       # docs/reproduction.md and its plots, run nothing
     python asv_bench/reproduce.py --check       # exit with 1 if that page is out of date
@@ -29,7 +30,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT), str(HERE)]  # what runs is the tree whose commit is recorded
 
-from published import ABLATION, ALL, DATA, FIRST, RECIPES, recipe  # noqa: E402
+from published import ABLATION, ALL, DATA, FIRST, RECIPES, TRADE_OFF, recipe  # noqa: E402
 
 from skdeepclust.cli._arguments import integer  # noqa: E402
 
@@ -117,7 +118,8 @@ def parse(argv):
     ):
         parser.add_argument(f"--{name}", action="store_true", help=text)
     args = parser.parse_args(argv)
-    args.method = list(ABLATION) if args.ablation else args.method or list(FIRST)
+    sets = list(ABLATION) * args.ablation + list(TRADE_OFF) * args.trade_off
+    args.method = sets or args.method or list(FIRST)
     if args.epochs and args.out is None:
         parser.error("--epochs is for trials, which are not to replace results: give --out")
     args.root = args.root or ROOT
@@ -128,7 +130,8 @@ def parse(argv):
 def add_choices(parser):
     method, data = named("method", ALL), named("data set", DATA)
     parser.add_argument("--method", nargs="+", type=method, help=f"default: {' '.join(FIRST)}")
-    parser.add_argument("--ablation", action="store_true", help=f"stands for {', '.join(ABLATION)}")
+    for option, names in (("--ablation", ABLATION), ("--trade-off", TRADE_OFF)):
+        parser.add_argument(option, action="store_true", help=f"stands for {', '.join(names)}")
     parser.add_argument("--data", type=data, default="cifar10", help="default: cifar10")
     parser.add_argument("--recipe", type=named("recipe", RECIPES), default="paper")
     parser.add_argument("--seeds", nargs="+", type=integer(0), default=[0], help="default: 0")

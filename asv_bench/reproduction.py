@@ -4,7 +4,7 @@ import itertools
 import json
 
 from gpu import ROOFLINE
-from published import ABLATION, ALL, FAST, FIRST, METHODS, SMALL, has, recipe
+from published import ABLATION, ALL, FAST, FIRST, METHODS, SMALL, TRADE_OFF, has, recipe
 from report import GRID, SCORES, software, spread, table
 
 MISSING = "not yet measured"
@@ -81,8 +81,16 @@ def expected(group):
     each = views * both
     if group.recipe.method == "ProPosClustering":  # the target's views, and the labelling
         each += (views + 1) * forward
-    total = params["max_epochs"] * each + params.get("self_label_epochs", 0) * (both + forward)
+    total = work(params, params["image_shape"][1]) * each + params.get("self_label_epochs", 0) * (
+        both + forward
+    )
     return total * n * 1e-6 / SHARE / 60
+
+
+def work(params, side=32):
+    """Epochs, those of small views counted by their pixels."""
+    epochs, start = params["max_epochs"], params.get("start_resolution") or side
+    return epochs - epochs // 2 * (1 - (start / side) ** 2)
 
 
 # -- tables -------------------------------------------------------------------------------
@@ -124,6 +132,23 @@ def small(found):
     return table(head, lines)
 
 
+def with_less(rows):
+    """Recipe `small`, and what it gives with less work."""
+    lines = []
+    for name in FIRST:
+        whole, half, reduced = (
+            Group(kind, "cifar10", "small", rows)
+            for kind in (name, f"{name}-half", f"{name}-reduced")
+        )
+        shares = [work(g.recipe.params) / work(whole.recipe.params) for g in (half, reduced)]
+        found = [
+            f"{g.cell()} ({share:.0%})" for g, share in zip((half, reduced), shares, strict=True)
+        ]
+        lines.append([whole.title, whole.cell(), *found])
+    head = ["method", "the recipe", "half of the epochs (work)", "small views at first (work)"]
+    return table(head, lines)
+
+
 def still_open(found):
     """Commands of the rows that nobody has run."""
     lines = []
@@ -160,17 +185,20 @@ def render(rows):
     cifar10 = sorted(paper + fast, key=lambda group: list(METHODS).index(group.method))
     ablation = groups(rows, "cifar10", "fast", ABLATION)
     others = [group for data in OTHERS for group in groups(rows, data, "paper")]
+    trade_off = groups(rows, "cifar10", "fast", TRADE_OFF)
     tried = [g for g in groups(rows, "cifar10", "small") if g.rows or g.method in FIRST]
     pictures = [f"![{text}]({name})" for name, text, _ in figures(rows)]
     ran = sorted({software(row) for row in rows})
     page = PAGE.format(
         cifar10=beside_published(cifar10),
         ablation=beside_published(ablation),
+        trade_off=beside_published(trade_off),
         others=beside_published_elsewhere(others),
         small=small(tried),
+        small_trade_off=with_less(rows),
         pictures="\n\n".join(pictures),
         together=sum(expected(group) for group in fast if group.method in FIRST),
-        open=still_open(fast + paper + ablation + others),
+        open=still_open(fast + paper + ablation + trade_off + others),
         fast=reasons(FAST, "cifar10", "fast"),
         reduced=reasons(SMALL, "cifar10", "small"),
         ran="\n".join(f"- {text}" for text in ran) or "nowhere yet",
@@ -209,6 +237,7 @@ COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")  # of Okabe an
 def figures(rows):
     """Place below docs/, description and runs of each plot: one for a data set and recipe."""
     ended = [row for row in rows if "error" not in row]
+    ended = [row for row in ended if row["method"] not in TRADE_OFF]
     for data, how in sorted({(row["data"], row["recipe"]) for row in ended}):
         mine = [row for row in ended if (row["data"], row["recipe"]) == (data, how)]
         text = f"ACC and loss by epoch, a column for each method: {data}, recipe {how}"
@@ -286,6 +315,11 @@ answers: `{COMMAND} --ablation --recipe fast`.
 
 {{ablation}}
 
+Whether `fast` could be faster still: with half of its epochs, or with views of 24 pixels in the
+first half of them (`start_resolution`). `{COMMAND} --trade-off --recipe fast` tells.
+
+{{trade_off}}
+
 ## Other data sets
 
 {{others}}
@@ -300,8 +334,13 @@ papers: nobody published figures at this scale.
 
 {{pictures}}
 
-Lines are the ACC of the labels that a method has while it learns; the point at the end is the final
-ACC.
+What less work costs at this scale, ACC / NMI / ARI and the share of the recipe's work
+(`--trade-off --recipe small`):
+
+{{small_trade_off}}
+
+Lines in the plots are the ACC of the labels that a method has while it learns; the point at the end
+is the final ACC.
 
 ## Protocol
 

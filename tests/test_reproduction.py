@@ -251,6 +251,14 @@ def test_variants_change_what_they_say(script):
         pairs.add((params["scattering_weight"], params["norm_batch_size"]))
         assert params["max_epochs"] == propos["max_epochs"]
     assert pairs == {(0.1, None), (0.1, 128), (0.025, None), (0.025, 128)}
+    for name in script("published").FIRST:
+        whole, half, reduced = (
+            recipe(kind, "cifar10", "fast").params
+            for kind in (name, f"{name}-half", f"{name}-reduced")
+        )
+        assert half["max_epochs"] * 2 == whole["max_epochs"]
+        assert reduced.items() - whole.items() == {("start_resolution", 24)}
+        assert not script("published").has(f"{name}-half", "cifar10", "paper")
     paper = recipe("secu-self-label", "cifar10", "paper")
     assert paper.params["self_label_epochs"] == 200 and paper.scored == "test"
 
@@ -263,6 +271,12 @@ def test_expected_minutes_are_those_of_the_roofline(script):
     }
     assert minutes == pytest.approx({"idfd": 23, "secu": 9.2, "propos": 42}, rel=0.02)
     assert reproduction.expected(reproduction.Group("secu", "stl10", "paper", [])) is None
+    costs = [
+        reproduction.expected(reproduction.Group(name, "cifar10", "fast", []))
+        for name in ("cdc", "cdc-half", "cdc-reduced")
+    ]
+    assert costs[1] / costs[0] == pytest.approx(0.5)
+    assert costs[2] / costs[0] == pytest.approx((1 + 9 / 16) / 2)
     fast = [reproduction.Group(name, "cifar10", "fast", []) for name in script("published").FIRST]
     assert sum(map(reproduction.expected, fast)) < 30
 
