@@ -246,6 +246,14 @@ class ImageClusterer(TransformingClusterer):
         z[_unreadable(images)] = np.nan
         return z
 
+    def _infer(self, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What `transform`, `predict` and `predict_proba` give, in one pass over the images."""
+        images = self._images(X)
+        z, proba = self.net_.infer(images)
+        labels, unreadable = proba.argmax(1), _unreadable(images)
+        z[unreadable], labels[unreadable], proba[unreadable] = np.nan, -1, np.nan
+        return z, labels, proba
+
     def score(self, X: Any, y: Any = None) -> float:
         """Mean simplified silhouette of the embedding of the samples.
 

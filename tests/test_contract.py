@@ -111,6 +111,13 @@ def test_signature(method):
             assert type(parameters[name].default) in (type(default), float), name
 
 
+def test_one_pass_gives_what_three_methods_give(fitted):
+    z, labels, proba = fitted._infer(UINT8)
+    np.testing.assert_array_equal(z, fitted.transform(UINT8))
+    np.testing.assert_array_equal(labels, fitted.predict(UINT8))
+    np.testing.assert_array_equal(proba, fitted.predict_proba(UINT8))
+
+
 @each_method
 def test_n_clusters_is_the_only_positional_parameter(method):
     kinds = {p.name: p.kind for p in inspect.signature(method).parameters.values()}

@@ -351,6 +351,14 @@ class ObjectiveNet(NeuralNet):
         p = self._infer_all(images, lambda z: self.probabilities(z).float().to(where))
         return p.cpu().numpy()
 
+    @torch.no_grad()
+    def infer(self, images: Images) -> tuple[np.ndarray, np.ndarray]:
+        """What `embed` and `infer_proba` give, float32, in one pass over the images."""
+        width = self.objective.centers.shape[1]
+        rows = self._infer_all(images, lambda z: torch.cat([z, self.probabilities(z)], 1))
+        found = rows.float().cpu().numpy()
+        return found[:, :width], found[:, width:]
+
     def _infer_all(self, images: Images, head: Callable[[Tensor], Tensor]) -> Tensor:
         """What `head` makes of the embedding; processes that train together share the work."""
         self._set_training(False)

@@ -143,6 +143,24 @@ def confusion(
     return order, counts.T[order]
 
 
+def predicted(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """Cluster of each sample, and its probabilities if the estimator has them."""
+    if not hasattr(estimator, "predict_proba"):
+        return estimator.predict(X), None
+    proba = estimator.predict_proba(X)
+    # Rows of files that could not be read are not numbers.
+    labels = np.where(np.isnan(proba).any(axis=1), -1, np.argmax(proba, axis=1))
+    return labels, np.nan_to_num(proba)
+
+
+def embedded(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Embedding of each sample, and what `predicted` gives."""
+    if not hasattr(estimator, "_infer"):
+        return estimator.transform(X), *predicted(estimator, X)
+    rows, labels, proba = estimator._infer(X)  # one of ours does all at once
+    return rows, labels, np.nan_to_num(proba)
+
+
 def _match(y: np.ndarray, labels: np.ndarray) -> dict[int, str]:
     classes: Any = np.unique(y)
     clusters = np.unique(labels)

@@ -12,6 +12,7 @@ from skdeepclust.inspection._clusters import (
     UNASSIGNED,
     check_labels,
     color,
+    embedded,
     order_clusters,
     sample,
 )
@@ -141,9 +142,10 @@ class EmbeddingDisplay:
             If a parameter is unusable, or thumbnails are wanted of what are no images.
         """
         shape = getattr(estimator, "image_shape_in_", None)
+        rows, labels, _ = embedded(estimator, X)
         return cls.from_predictions(
-            estimator.transform(X),
-            estimator.predict(X),
+            rows,
+            labels,
             y=y,
             method=method,
             images=as_pictures(X, shape) if thumbnails else None,

@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skdeepclust.inspection._clusters import FAINT, INK, check_labels, order_clusters
+from skdeepclust.inspection._clusters import FAINT, INK, check_labels, order_clusters, predicted
 from skdeepclust.inspection._matplotlib import blank, new_axes
 from skdeepclust.inspection._pictures import as_pictures, to_unit, value_range
 
@@ -268,16 +268,6 @@ def _chosen(clusters: Sequence[int], known: list[int]) -> list[int]:
     if not chosen or not set(chosen) <= set(known):
         raise ValueError(f"clusters must name clusters that have members, got {chosen}")
     return chosen
-
-
-def predicted(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Cluster of each sample, and its probabilities if the estimator has them."""
-    if not hasattr(estimator, "predict_proba"):
-        return estimator.predict(X), None
-    proba = estimator.predict_proba(X)
-    # Rows of files that could not be read are not numbers.
-    labels = np.where(np.isnan(proba).any(axis=1), -1, np.argmax(proba, axis=1))
-    return labels, np.nan_to_num(proba)
 
 
 def check_scores(scores: ArrayLike, labels: np.ndarray) -> np.ndarray:

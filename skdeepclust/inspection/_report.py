@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_random_state
 
 from skdeepclust.engine.archive import replacing
-from skdeepclust.inspection._clusters import check_labels
+from skdeepclust.inspection._clusters import check_labels, embedded
 from skdeepclust.inspection._contents import (
     Contents,
     link_to,
@@ -23,7 +23,7 @@ from skdeepclust.inspection._contents import (
     relative_names,
 )
 from skdeepclust.inspection._embedding import TITLES
-from skdeepclust.inspection._gallery import predicted, scores_of
+from skdeepclust.inspection._gallery import scores_of
 from skdeepclust.inspection._pictures import LazyPictures, as_pictures
 from skdeepclust.inspection._thumbnails import make_sheets
 from skdeepclust.inspection._verdict import curves, verdict
@@ -130,11 +130,11 @@ class ClusterReport:
         ValueError
             If X holds vectors, of which there is nothing to show.
         """
-        labels, proba = predicted(estimator, X)
+        rows, labels, proba = embedded(estimator, X)
         report = cls.from_predictions(
             X,
             labels,
-            embedding=estimator.transform(X),
+            embedding=rows,
             scores=proba,
             y=y,
             image_shape=getattr(estimator, "image_shape_in_", None),

@@ -12,6 +12,7 @@ from skdeepclust.inspection._clusters import (
     INK,
     check_labels,
     color,
+    embedded,
     order_clusters,
     sample,
 )
@@ -116,9 +117,10 @@ class SilhouetteDisplay:
         SilhouetteDisplay
             The display, plotted.
         """
+        rows, labels, _ = embedded(estimator, X)
         return cls.from_predictions(
-            estimator.transform(X),
-            estimator.predict(X),
+            rows,
+            labels,
             y=y,
             max_samples=max_samples,
             random_state=random_state,

@@ -251,8 +251,11 @@ def stability_scorer(
 
 def _embedded(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray]:
     """Embedding (n, dim) and label (n,) of the samples whose embedding is finite."""
-    labels = np.asarray(estimator.predict(X))
-    rows = np.asarray(estimator.transform(X) if hasattr(estimator, "transform") else X)
+    if hasattr(estimator, "_infer"):  # one of ours does both at once
+        rows, labels, _ = estimator._infer(X)
+    else:
+        labels = np.asarray(estimator.predict(X))
+        rows = np.asarray(estimator.transform(X) if hasattr(estimator, "transform") else X)
     rows = rows.reshape(len(rows), -1)
     rows = rows if rows.dtype.kind == "f" else rows.astype(np.float64)
     finite = np.isfinite(rows).all(axis=1)
