@@ -1,7 +1,6 @@
 """The history of a training: a small panel for each quantity."""
 
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -9,10 +8,11 @@ import numpy as np
 from skdeepclust.engine.health import collapse_std
 from skdeepclust.inspection._clusters import FAINT, INK, color
 from skdeepclust.inspection._matplotlib import new_axes, ruled
+from skdeepclust.inspection._quantities import HEALTH
+from skdeepclust.inspection._quantities import quantities as names_of
 
 # What tells of the clock, not of the training.
 _CLOCK = ("epoch", "seconds", "images_per_second")
-_LAST = ("label_change", "size_entropy", "empty_clusters", "mixing", "feature_std", "lr")
 _SHARES = ("label_change", "size_entropy", "mixing")
 _WIDTH, _HEIGHT = 2.7, 1.75  # inches, of a panel
 _ALARM = "#bd1f01"
@@ -139,7 +139,7 @@ class TrainingCurvesDisplay:
         """
         if not len(history):
             raise ValueError("history holds no epoch: nothing was trained")
-        known = _numbers(history)
+        known = names_of(history)
         shown = quantities
         if shown is None:
             shown = [name for name in known if name not in _CLOCK]
@@ -202,7 +202,7 @@ class TrainingCurvesDisplay:
         panel.plot(
             self.epochs,
             values,
-            color=FAINT if name == "lr" else color(4 if name in _LAST else 0),
+            color=FAINT if name == "lr" else color(4 if name in HEALTH else 0),
             linewidth=1.6,
             marker="o" if len(finite) < 2 else None,
         )
@@ -213,21 +213,8 @@ class TrainingCurvesDisplay:
         ruled(panel)
         panel.xaxis.get_major_locator().set_params(integer=True, nbins=5)
         panel.yaxis.get_major_locator().set_params(integer=name == "empty_clusters", nbins=4)
-        if name in _LAST:
+        if name in HEALTH:
             panel.set_ylim(0, _top(name, values, panel.get_ylim()[1]))
-
-
-def _numbers(history: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names of the numbers that a history holds: the losses, then health, then lr."""
-    found = {
-        name
-        for row in history
-        for name, value in row.items()
-        if isinstance(value, Real) and not isinstance(value, bool | np.bool_)
-    }
-    names = dict.fromkeys(name for row in history for name in row if name in found)
-    first = [name for name in names if name not in _LAST]
-    return first + [name for name in _LAST if name in names]
 
 
 def _top(name: str, values: np.ndarray, drawn: float) -> float:

@@ -7,20 +7,11 @@ from typing import Any
 import numpy as np
 
 from skdeepclust.engine.health import ADVICE, signs
+from skdeepclust.inspection._quantities import quantities, words
 
 _UNSETTLED = 0.05  # share of images that still change cluster at the end
 _EPOCHS = 500  # points of a curve
 
-_WORDS = {
-    "loss": "what training lowers; a low one alone proves nothing",
-    "label_change": "share of images that changed cluster since the epoch before: should fall",
-    "size_entropy": "1 when all clusters are of equal size, near 0 when one holds everything",
-    "empty_clusters": "should be 0",
-    "feature_std": "near 0 when all images are embedded alike",
-    "mixing": "near 0 when whole batches become clusters",
-    "lr": "learning rate",
-    "images_per_second": "speed",
-}
 _ASIDE = ("epoch", "seconds")
 
 
@@ -108,14 +99,11 @@ def curves(history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     if not history:
         return []
     rows = [history[i] for i in _spread(len(history))]
-    known = [name for name in _WORDS if name in history[-1] and name != "loss"]
-    terms = [name for name in history[-1] if name not in (*_WORDS, *_ASIDE)]
     found = []
-    for name in ["loss", *terms, *known]:
+    for name in quantities(history):
         values = [_number(row.get(name)) for row in rows]
-        if any(value is not None for value in values):
-            words = _WORDS.get(name, "a term of the loss")
-            found.append({"name": name, "words": words, "values": values})
+        if name not in _ASIDE and any(value is not None for value in values):
+            found.append({"name": name, "words": words(name), "values": values})
     return found
 
 
