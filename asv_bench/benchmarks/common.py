@@ -18,6 +18,7 @@ from skdeepclust.datasets import load_digits_images, make_image_blobs
 
 SEED = 0
 METHODS = tuple(skdeepclust.METHODS)
+CLASSES = {name: getattr(skdeepclust, name) for name in METHODS}  # imported before processes fork
 CONFIG = json.loads(Path(__file__).with_name("config.json").read_text())
 PROFILE = CONFIG["profiles"][os.environ.get("SKDEEPCLUST_BENCH_PROFILE", CONFIG["profile"])]
 # Processor time: machines that run benchmarks seldom do nothing else.
@@ -45,8 +46,7 @@ def random_rows(n_samples, dim):
 
 
 def estimator(name, **params):
-    method = getattr(skdeepclust, name)
-    return method(10, device="cpu", random_state=SEED, **params)
+    return CLASSES[name](10, device="cpu", random_state=SEED, **params)
 
 
 class Estimator(ABC):
