@@ -385,14 +385,14 @@ def _clustpy():
 
 
 def overhead():
-    """What the engine adds to a bare loop over the same net, optimizer and batches."""
+    """What the engine adds to a bare loop over the same net, optimizer and samples."""
     import torch
     from window import Window, watch
 
     import skdeepclust
 
-    X = np.random.default_rng(0).normal(size=(64 * 40, 16))
-    how = {"backbone": "identity", "embedding_dim": 8, "batch_size": 64, "device": "cpu"}
+    X = np.random.default_rng(0).normal(size=(8 * 300, 16))  # an epoch is longer than the window
+    how = {"backbone": "identity", "embedding_dim": 8, "batch_size": 8, "device": "cpu"}
     model = skdeepclust.IDFDClustering(4, **how)
     steps = 200
 
@@ -401,12 +401,14 @@ def overhead():
 
     net = watch(model, X, Window(45, 1)).net
     learner, optimizer, run = net.module_, net.optimizer_, net.run
-    batches = list(net.get_iterator(run.images))
+    samples = torch.from_numpy(X).float()
+    batches = torch.randperm(len(X)).split(8)
 
     def bare():
         for step in range(steps):
+            index = batches[step % len(batches)]
             optimizer.zero_grad()
-            terms = learner(**batches[step % len(batches)])
+            terms = learner(samples[index], index)
             torch.stack(list(terms.values())).sum().backward()
             optimizer.step()
             with torch.no_grad():
