@@ -82,14 +82,16 @@ def _shared_memory() -> SharedMemory | None:
     if dist.get_backend() != "gloo":
         return None
     _State.memory = None  # until all have agreed on one
-    path = agree(SharedMemory.create(world_size()) if rank() == 0 else None)
-    memory = None
-    with contextlib.suppress(OSError):  # on another machine
-        memory = SharedMemory(path, rank(), world_size()) if path else None
-    all_see_it = not any_rank(memory is None, torch.device("cpu"))
-    if path and rank() == 0:
-        os.unlink(path)
-    return memory if all_see_it else None
+    made = SharedMemory.create(world_size()) if rank() == 0 else None
+    try:
+        path, memory = agree(made), None
+        with contextlib.suppress(OSError):  # on another machine
+            memory = SharedMemory(path, rank(), world_size()) if path else None
+        someone_cannot = any_rank(memory is None, torch.device("cpu"))
+    finally:
+        if made:
+            os.unlink(made)  # it lives on until all have left
+    return None if someone_cannot else memory
 
 
 def hide_from_compiler() -> None:
