@@ -71,7 +71,18 @@ class SharedMemory:
 
     @staticmethod
     def create(n_ranks: int) -> str | None:
-        """Path of a new file for so many processes, or None where there can be none."""
+        """Make the file that the processes share.
+
+        Parameters
+        ----------
+        n_ranks : int
+            How many processes.
+
+        Returns
+        -------
+        str or None
+            Its path; None where there can be no such file.
+        """
         if platform.machine() not in _ORDERED or not _PLACE.is_dir():
             return None
         try:
@@ -87,7 +98,17 @@ class SharedMemory:
         return path
 
     def add_up(self, x: Tensor) -> Tensor:
-        """Sum a contiguous tensor of the CPU over the processes, in place.
+        """Sum a tensor over the processes, in place.
+
+        Parameters
+        ----------
+        x : Tensor
+            On the CPU, contiguous; of one shape and dtype in all processes.
+
+        Returns
+        -------
+        Tensor
+            `x`, bitwise the same in all processes.
 
         Raises
         ------

@@ -301,7 +301,7 @@ def test_equal_images_without_augmentation_warn(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_healthy_blobs_are_silent(method, seed):
     X, _ = make_image_blobs(60, random_state=seed)
     with warnings.catch_warnings():
@@ -309,7 +309,7 @@ def test_healthy_blobs_are_silent(method, seed):
         method(3, random_state=seed).fit(X)
 
 
-@pytest.mark.parametrize("max_epochs", [40, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("max_epochs", [25, pytest.param(100, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("method", METHODS)
 def test_healthy_digits_are_silent(method, max_epochs, digits):
     with warnings.catch_warnings():
