@@ -178,9 +178,9 @@ SMALL = {
 
 
 def _half(settings):
-    """Half of all lengths."""
+    """Half of all lengths, an epoch at least."""
     lengths = ("max_epochs", "warmup_epochs", "scattering_warmup")
-    halves = {name: settings[name].value // 2 for name in lengths if name in settings}
+    halves = {name: max(1, settings[name].value // 2) for name in lengths if name in settings}
     return cite("half of the recipe's", **halves)
 
 

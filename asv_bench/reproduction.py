@@ -78,12 +78,11 @@ def expected(group):
         return None
     both, forward = cost
     views = 1 if group.recipe.method == "IDFDClustering" else 2
-    each = views * both
-    if group.recipe.method == "ProPosClustering":  # the target's views, and the labelling
-        each += (views + 1) * forward
-    total = work(params, params["image_shape"][1]) * each + params.get("self_label_epochs", 0) * (
-        both + forward
-    )
+    each, whole = views * both, params.get("self_label_epochs", 0) * (both + forward)
+    if group.recipe.method == "ProPosClustering":
+        each += views * forward  # of the target
+        whole += params["max_epochs"] * forward  # to label all images
+    total = work(params, params["image_shape"][1]) * each + whole
     return total * n * 1e-6 / SHARE / 60
 
 

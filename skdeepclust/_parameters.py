@@ -91,9 +91,9 @@ SHARED = """n_clusters : int, default=8
         has room, for which they may take half of the device's free memory and a quarter of
         the host's.
     start_resolution : int, default=None
-        Side in pixels of the views in the first half of the training, which makes it faster; a
-        common choice is three quarters of the images' side. Pseudo-labels from features, and
-        predictions, have the full side throughout. None has it in every view."""
+        Longer side in pixels of the views in the first half of `max_epochs`, which makes it
+        faster; a common choice is three quarters of the images' side. Pseudo-labels from
+        features, and predictions, have the full side throughout. None has it in every view."""
 
 ATTRIBUTES = """labels_ : ndarray of shape (n_samples,), int64
         Cluster of each training sample; equal to ``predict`` of them. Clusters that hold no

@@ -246,8 +246,11 @@ class ImageClusterer(TransformingClusterer):
         z[_unreadable(images)] = np.nan
         return z
 
-    def _infer(self, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What `transform`, `predict` and `predict_proba` give, in one pass over the images."""
+    def _in_one_pass(self, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """What `transform`, `predict` and `predict_proba` give; None if these are a subclass's."""
+        names = ("transform", "predict", "predict_proba")
+        if any(getattr(type(self), name) is not getattr(ImageClusterer, name) for name in names):
+            return None
         images = self._images(X)
         z, proba = self.net_.infer(images)
         labels, unreadable = proba.argmax(1), _unreadable(images)

@@ -112,7 +112,7 @@ def test_signature(method):
 
 
 def test_one_pass_gives_what_three_methods_give(fitted):
-    z, labels, proba = fitted._infer(UINT8)
+    z, labels, proba = fitted._in_one_pass(UINT8)
     np.testing.assert_array_equal(z, fitted.transform(UINT8))
     np.testing.assert_array_equal(labels, fitted.predict(UINT8))
     np.testing.assert_array_equal(proba, fitted.predict_proba(UINT8))

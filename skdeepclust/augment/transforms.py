@@ -6,8 +6,9 @@ the batch's device: seed or fork that one to reproduce a batch. In half precisio
 drawn in single precision.
 """
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -77,18 +78,27 @@ class RandomResizedCrop(_Drawn):
         if min(height, width) < 1:
             raise ValueError(f"size must be at least 1, got {size!r}.")
         self.size = (height, width)
+        self._told: tuple[Tensor | None, tuple[int, int]] | None = None
         self.scale = _check_range("scale", scale, above=0.0, high=1.0)
         self.ratio = _check_range("ratio", ratio, above=0.0)
 
-    def forward(
-        self, x: Tensor, stretch: Tensor | None = None, size: tuple[int, int] | None = None
-    ) -> Tensor:
-        """Crop each image of ``x``, shape (B, C, H, W), and resize it, to ``size`` if given.
+    def forward(self, x: Tensor, stretch: Tensor | None = None) -> Tensor:
+        """Crop each image of ``x``, shape (B, C, H, W), and resize it.
 
         Where images were squeezed into the shape of ``x``, ``stretch`` (B,) says how much wider
         they were in proportion: boxes have their ratio in the image as it was.
         """
-        return F.crop_resize(x, self.draw_boxes(x, stretch), size or self.size)
+        stretch, size = (stretch, self.size) if self._told is None else self._told
+        return F.crop_resize(x, self.draw_boxes(x, stretch), size)
+
+    @contextlib.contextmanager
+    def told(self, stretch: Tensor | None, size: tuple[int, int] | None) -> Iterator[None]:
+        """Crop with that ``stretch``, and to that ``size`` if it is one, however it is called."""
+        self._told = stretch, size or self.size
+        try:
+            yield
+        finally:
+            self._told = None
 
     def draw_boxes(self, x: Tensor, stretch: Tensor | None = None) -> Tensor:
         """Draw a box (top, left, height, width), shape (B, 4), for each image of ``x``."""

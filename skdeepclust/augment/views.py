@@ -90,15 +90,12 @@ class Views(nn.Module):
         return [self._standardise(self._view(a, scaled, stretch)) for a in self.augmentations]
 
     def _view(self, augment: nn.Module, x: Tensor, stretch: Tensor | None) -> Tensor:
-        if stretch is None and self.reduced is None:
-            view = augment(x)
-            _check_view(view, x.shape)
-            return view
         size = x.shape[-2:] if stretch is None else self.size or ()
-        crop, others = _begin(augment)
+        crop = _first_crop(augment)
         if crop:
             size = self.reduced or size
-            view = others(crop(x, stretch, self.reduced))
+            with crop.told(stretch, self.reduced):
+                view = augment(x)
         else:
             view = augment(x if stretch is None else self._central(x, stretch))
         _check_view(view, (*x.shape[:-2], *size))
@@ -135,14 +132,11 @@ def _nonzero(values: Tensor) -> Tensor:
     return torch.where(values == 0, 1.0, values)
 
 
-def _begin(augment: nn.Module) -> tuple[RandomResizedCrop | None, nn.Module]:
-    """The crop that an augmentation begins with, if it does, and the rest of it."""
-    if isinstance(augment, RandomResizedCrop):
-        return augment, nn.Identity()
-    if isinstance(augment, nn.Sequential) and len(augment):
-        crop, rest = _begin(augment[0])
-        return crop, augment if crop is None else nn.Sequential(rest, *augment[1:])
-    return None, augment
+def _first_crop(augment: nn.Module) -> RandomResizedCrop | None:
+    """The crop that an augmentation begins with, if it does."""
+    while isinstance(augment, nn.Sequential) and len(augment):
+        augment = augment[0]
+    return augment if isinstance(augment, RandomResizedCrop) else None
 
 
 def _check_view(view: object, shape: tuple[int, ...]) -> None:

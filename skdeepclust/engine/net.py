@@ -347,17 +347,19 @@ class ObjectiveNet(NeuralNet):
     @torch.no_grad()
     def infer_proba(self, images: Images) -> np.ndarray:
         """Cluster probabilities (n_samples, n_clusters), float32."""
-        where = self._where if collective.world_size() > 1 else torch.device("cpu")
+        where = self._results
         p = self._infer_all(images, lambda z: self.probabilities(z).float().to(where))
         return p.cpu().numpy()
 
     @torch.no_grad()
     def infer(self, images: Images) -> tuple[np.ndarray, np.ndarray]:
         """What `embed` and `infer_proba` give, float32, in one pass over the images."""
-        width = self.objective.centers.shape[1]
-        rows = self._infer_all(images, lambda z: torch.cat([z, self.probabilities(z)], 1))
-        found = rows.float().cpu().numpy()
-        return found[:, :width], found[:, width:]
+        where, width = self._results, self.objective.centers.shape[1]
+        both = self._infer_all(
+            images, lambda z: torch.cat([z, self.probabilities(z)], 1).float().to(where)
+        )
+        z, proba = both.cpu().tensor_split([width], dim=1)
+        return z.numpy().copy(), proba.numpy().copy()
 
     def _infer_all(self, images: Images, head: Callable[[Tensor], Tensor]) -> Tensor:
         """What `head` makes of the embedding; processes that train together share the work."""
@@ -381,6 +383,11 @@ class ObjectiveNet(NeuralNet):
     @property
     def _where(self) -> torch.device:
         return self.objective.centers.device
+
+    @property
+    def _results(self) -> torch.device:
+        """Where what was inferred is collected: results may be many times the batch."""
+        return self._where if collective.world_size() > 1 else torch.device("cpu")
 
     @property
     def _size(self) -> int:

@@ -24,13 +24,13 @@ from skdeepclust.ops.collective import (
     spread_from_first,
     world_size,
 )
-from skdeepclust.ops.shared_memory import PATIENCE
 
 __all__ = ["OwnRandomNumbers", "local_device", "same_samples", "synchronise", "together"]
 
 _ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-# A dead process is noticed at once, by its closed connections or by torchrun.
-_PATIENCE = datetime.timedelta(seconds=PATIENCE)
+# A dead process is noticed at once, by its closed connections or by torchrun. This is for
+# those that hang, and must be longer than what one rank may do while the others wait.
+_PATIENCE = datetime.timedelta(minutes=10)
 # For the others to say that they are there, or why they are not.
 _LAST_WORDS = datetime.timedelta(seconds=3)
 # Between the seeds of two ranks.
@@ -88,21 +88,23 @@ def together(device: torch.device) -> Iterator[None]:
     hook = sys.excepthook
     if made:
         _connect(device)
-    with joined():
-        me, n_ranks = rank(), world_size()
-        try:
-            with _on(device):
-                yield
-        except _LOST as error:
-            # At once, so that those who wait for this one notice.
-            _let_go(error)
-            _close(made, failed=True)
-            why = _inquest(me, n_ranks, error)
-            raise RuntimeError(f"Training stopped on rank {me}: {why}") from error
-        except BaseException as error:
-            _leave_word(me, f"rank {me} failed with {type(error).__name__}: {error}")
-            _close(made, failed=True)
-            raise
+    several = dist.is_available() and dist.is_initialized()
+    me, n_ranks = (dist.get_rank(), dist.get_world_size()) if several else (0, 1)
+    try:
+        with joined(), _on(device):
+            yield
+    except _LOST as error:
+        # At once, so that those who wait for this one notice.
+        _let_go(error)
+        _close(made, failed=True)
+        sys.excepthook = hook
+        why = _inquest(me, n_ranks, error)
+        raise RuntimeError(f"Training stopped on rank {me}: {why}") from error
+    except BaseException as error:
+        _leave_word(me, f"rank {me} failed with {type(error).__name__}: {error}")
+        _close(made, failed=True)
+        sys.excepthook = hook
+        raise
     sys.excepthook = hook  # each group wraps it once more, to name the rank
     _close(made)
 

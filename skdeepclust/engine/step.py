@@ -39,7 +39,8 @@ class Gradients:
         self.compiled = compiled
         if compiled:
             try:
-                # A run has batches of two sizes at most; each stage of a method is a graph.
+                # A run has batches of two sizes, and views of two, at most; each stage of a method
+                # is a graph.
                 mode = "reduce-overhead" if device.type == "cuda" else "default"
                 learner.objective.compile(dynamic=False, mode=mode)
             except Exception as error:
@@ -109,6 +110,7 @@ class Gradients:
                 f"{start} on rank {rank()}, whose share is {len(batch['x'])}: take a smaller "
                 "batch_size or more processes"
             )
+        self.learner.views.reduced = None  # which later batches may not be
         smaller = size // 2
         while smaller >= 2 and not self._fits(batch, smaller):
             smaller //= 2

@@ -153,12 +153,15 @@ def predicted(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray | None]:
     return labels, np.nan_to_num(proba)
 
 
-def embedded(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Embedding of each sample, and what `predicted` gives."""
-    if not hasattr(estimator, "_infer"):
-        return estimator.transform(X), *predicted(estimator, X)
-    rows, labels, proba = estimator._infer(X)  # one of ours does all at once
-    return rows, labels, np.nan_to_num(proba)
+def embedded(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Embedding and cluster of each sample."""
+    found = in_one_pass(estimator, X)
+    return found[:2] if found else (estimator.transform(X), estimator.predict(X))
+
+
+def in_one_pass(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Embedding, cluster and probabilities, if it is one of ours that gives them together."""
+    return getattr(estimator, "_in_one_pass", lambda X: None)(X)
 
 
 def _match(y: np.ndarray, labels: np.ndarray) -> dict[int, str]:

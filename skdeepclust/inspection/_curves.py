@@ -8,11 +8,12 @@ import numpy as np
 from skdeepclust.engine.health import collapse_std
 from skdeepclust.inspection._clusters import FAINT, INK, color
 from skdeepclust.inspection._matplotlib import new_axes, ruled
-from skdeepclust.inspection._quantities import HEALTH
+from skdeepclust.inspection._quantities import LAST
 from skdeepclust.inspection._quantities import quantities as names_of
 
 # What tells of the clock, not of the training.
 _CLOCK = ("epoch", "seconds", "images_per_second")
+_HEALTH = set(LAST).difference(_CLOCK)  # and lr, which begins at 0 as well
 _SHARES = ("label_change", "size_entropy", "mixing")
 _WIDTH, _HEIGHT = 2.7, 1.75  # inches, of a panel
 _ALARM = "#bd1f01"
@@ -202,7 +203,7 @@ class TrainingCurvesDisplay:
         panel.plot(
             self.epochs,
             values,
-            color=FAINT if name == "lr" else color(4 if name in HEALTH else 0),
+            color=FAINT if name == "lr" else color(4 if name in _HEALTH else 0),
             linewidth=1.6,
             marker="o" if len(finite) < 2 else None,
         )
@@ -213,7 +214,7 @@ class TrainingCurvesDisplay:
         ruled(panel)
         panel.xaxis.get_major_locator().set_params(integer=True, nbins=5)
         panel.yaxis.get_major_locator().set_params(integer=name == "empty_clusters", nbins=4)
-        if name in HEALTH:
+        if name in _HEALTH:
             panel.set_ylim(0, _top(name, values, panel.get_ylim()[1]))
 
 

@@ -142,7 +142,7 @@ class EmbeddingDisplay:
             If a parameter is unusable, or thumbnails are wanted of what are no images.
         """
         shape = getattr(estimator, "image_shape_in_", None)
-        rows, labels, _ = embedded(estimator, X)
+        rows, labels = embedded(estimator, X)
         return cls.from_predictions(
             rows,
             labels,

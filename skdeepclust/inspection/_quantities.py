@@ -16,7 +16,7 @@ _WORDS = {
     "lr": "learning rate",
     "images_per_second": "speed",
 }
-HEALTH = tuple(_WORDS)
+LAST = tuple(_WORDS)
 
 
 def words(name: str) -> str:
@@ -35,5 +35,5 @@ def quantities(history: Sequence[Mapping[str, Any]]) -> list[str]:
         if isinstance(value, Real) and not isinstance(value, bool | np.bool_)
     }
     names = dict.fromkeys(name for row in history for name in row if name in found)
-    first = [name for name in names if name not in HEALTH]
-    return first + [name for name in HEALTH if name in names]
+    first = [name for name in names if name not in LAST]
+    return first + [name for name in LAST if name in names]

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_random_state
 
 from skdeepclust.engine.archive import replacing
-from skdeepclust.inspection._clusters import check_labels, embedded
+from skdeepclust.inspection._clusters import check_labels, in_one_pass, predicted
 from skdeepclust.inspection._contents import (
     Contents,
     link_to,
@@ -130,12 +130,13 @@ class ClusterReport:
         ValueError
             If X holds vectors, of which there is nothing to show.
         """
-        rows, labels, proba = embedded(estimator, X)
+        found = in_one_pass(estimator, X)
+        rows, labels, proba = found or (estimator.transform(X), *predicted(estimator, X))
         report = cls.from_predictions(
             X,
             labels,
             embedding=rows,
-            scores=proba,
+            scores=None if proba is None else np.nan_to_num(proba),
             y=y,
             image_shape=getattr(estimator, "image_shape_in_", None),
             title=title or f"Clusters of {type(estimator).__name__}",

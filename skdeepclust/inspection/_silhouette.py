@@ -117,7 +117,7 @@ class SilhouetteDisplay:
         SilhouetteDisplay
             The display, plotted.
         """
-        rows, labels, _ = embedded(estimator, X)
+        rows, labels = embedded(estimator, X)
         return cls.from_predictions(
             rows,
             labels,

@@ -251,8 +251,9 @@ def stability_scorer(
 
 def _embedded(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray]:
     """Embedding (n, dim) and label (n,) of the samples whose embedding is finite."""
-    if hasattr(estimator, "_infer"):  # one of ours does both at once
-        rows, labels, _ = estimator._infer(X)
+    found = getattr(estimator, "_in_one_pass", lambda X: None)(X)
+    if found:
+        rows, labels, _ = found
     else:
         labels = np.asarray(estimator.predict(X))
         rows = np.asarray(estimator.transform(X) if hasattr(estimator, "transform") else X)

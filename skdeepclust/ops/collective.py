@@ -55,7 +55,7 @@ class _State:
     # What no compiler looks into, see `hide_from_compiler`.
     gathered: Any = None
     drawn: Any = None
-    added_up: Any = None
+    add_up: Any = None
 
 
 @contextlib.contextmanager
@@ -79,18 +79,22 @@ def joined() -> Iterator[None]:
 
 
 def _shared_memory() -> SharedMemory | None:
-    if dist.get_backend() != "gloo":
+    if "cpu:gloo" not in dist.get_backend_config():
         return None
     _State.memory = None  # until all have agreed on one
+    gloo: Any = dist.group.WORLD._get_backend(torch.device("cpu"))  # type: ignore[union-attr]
+    patience = gloo.options._timeout.total_seconds()
     made = SharedMemory.create(world_size()) if rank() == 0 else None
     try:
         path, memory = agree(made), None
         with contextlib.suppress(OSError):  # on another machine
-            memory = SharedMemory(path, rank(), world_size()) if path else None
+            memory = SharedMemory(path, rank(), world_size(), patience) if path else None
         someone_cannot = any_rank(memory is None, torch.device("cpu"))
     finally:
         if made:
             os.unlink(made)  # it lives on until all have left
+    if memory and someone_cannot:
+        memory.close()
     return None if someone_cannot else memory
 
 
@@ -103,7 +107,8 @@ def hide_from_compiler() -> None:
     if _State.gathered is None:
         _State.gathered = torch.compiler.disable(_Gather.apply)
         _State.drawn = torch.compiler.disable(_drawn)
-        _State.added_up = torch.compiler.disable(SharedMemory.add_up)
+        name = "skdeepclust::add_up"
+        _State.add_up = torch.library.custom_op(name, _add_up, mutates_args=("x",))
 
 
 @contextlib.contextmanager
@@ -260,12 +265,17 @@ def add_up(x: Tensor) -> Tensor:
         If another process has ended.
     """
     if _State.joined:
-        with _naming_the_lost():
-            if _State.memory and x.is_cpu:
-                _State.added_up(_State.memory, x)
-            else:
-                dist.all_reduce(x)
+        # For the compiler one operation, which leaves the graph whole.
+        (_State.add_up if torch.compiler.is_compiling() else _add_up)(x)
     return x
+
+
+def _add_up(x: Tensor) -> None:
+    with _naming_the_lost():
+        if _State.memory and x.is_cpu:
+            _State.memory.add_up(x)
+        else:
+            dist.all_reduce(x)
 
 
 def average(tensors: Iterable[Tensor]) -> None:

@@ -19,11 +19,7 @@ from torch import Tensor
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["PATIENCE", "SharedMemory"]
-
-# Seconds for one that hangs; longer than what one process may do while the others wait. Those that
-# have ended are noticed at once.
-PATIENCE = 600.0
+__all__ = ["SharedMemory"]
 
 # Memory, and of this machine; a folder for temporary files may be one of many machines.
 _PLACE = Path("/dev/shm")
@@ -52,6 +48,8 @@ class SharedMemory:
         Of this process.
     n_ranks : int
         How many there are.
+    patience : float
+        Seconds for one that hangs. One that has ended is noticed at once.
 
     Raises
     ------
@@ -59,8 +57,8 @@ class SharedMemory:
         If this process cannot see the file.
     """
 
-    def __init__(self, path: str, rank: int, n_ranks: int):
-        self.rank, self.n_ranks = rank, n_ranks
+    def __init__(self, path: str, rank: int, n_ranks: int, patience: float):
+        self.rank, self.n_ranks, self.patience = rank, n_ranks, patience
         self._file = open(path, "r+b")
         # The kernel takes it back when the process ends, however it ends.
         fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, rank)
@@ -134,16 +132,17 @@ class SharedMemory:
     def _wait(self) -> None:
         """Until the others have come as far as this process."""
         for other in range(self.n_ranks):
-            looks = 0
+            looks, since = 0, 0.0
             while self._turns[other] < self._turn:
                 looks += 1
                 if looks < _LOOKS:
                     os.sched_yield()
                     continue
+                since = since or time.monotonic()
                 time.sleep(_NAP)
                 if self._has_ended(other) and self._turns[other] < self._turn:
                     raise RuntimeError(f"rank {other} has ended")
-                if (looks - _LOOKS) * _NAP > PATIENCE:
+                if time.monotonic() - since > self.patience:
                     raise RuntimeError(f"rank {other} does not answer")
 
     def _has_ended(self, other: int) -> bool:

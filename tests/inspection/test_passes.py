@@ -43,7 +43,7 @@ def test_what_cannot_be_read_has_no_cluster(model, tmp_path):
         Image.fromarray(np.full((8, 8), 60 * i, np.uint8)).save(tmp_path / f"{i}.png")
     (tmp_path / "2.png").write_bytes(b"broken")
     model.set_params(on_error="skip")
-    z, labels, proba = model._infer(tmp_path)
+    z, labels, proba = model._in_one_pass(tmp_path)
     assert labels.tolist().index(-1) == 2 and (labels[[0, 1, 3]] >= 0).all()
     assert np.isnan(z).all(axis=1).tolist() == [False, False, True, False]
     assert np.isnan(proba).all(axis=1).tolist() == [False, False, True, False]

@@ -48,7 +48,7 @@ def test_nowhere_to_share(place, monkeypatch):
 OTHER = """
 import sys, time
 from skdeepclust.ops.shared_memory import SharedMemory
-memory = SharedMemory(sys.argv[1], 1, 2)
+memory = SharedMemory(sys.argv[1], 1, 2, 600)
 print("here", flush=True)
 sys.stdin.read()
 """
@@ -62,7 +62,7 @@ def other(place):
         [sys.executable, "-c", OTHER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout.readline() == b"here\n"
-        yield SharedMemory(path, 0, 2), process
+        yield SharedMemory(path, 0, 2, 600), process
         process.kill()
 
 
@@ -73,9 +73,9 @@ def test_a_process_that_is_killed_is_missed(other):
         memory.add_up(torch.ones(3))
 
 
-def test_a_process_that_hangs_is_given_up(other, monkeypatch):
-    monkeypatch.setattr(shared_memory, "PATIENCE", 0.05)
+def test_a_process_that_hangs_is_given_up(other):
     memory, _ = other
+    memory.patience = 0.05
     with pytest.raises(RuntimeError, match="rank 1 does not answer"):
         memory.add_up(torch.ones(3))
 
@@ -83,4 +83,4 @@ def test_a_process_that_hangs_is_given_up(other, monkeypatch):
 def test_a_process_takes_part_once(other):
     memory, _ = other
     with pytest.raises(OSError):
-        SharedMemory(memory._file.name, 1, 2)
+        SharedMemory(memory._file.name, 1, 2, 600)
