@@ -245,6 +245,10 @@ CHECKS = (
 )
 
 
+def unseen(*args):
+    raise OSError("no such file")
+
+
 class Impatient(Callback):
     """Stops one rank only."""
 
@@ -303,6 +307,12 @@ def equivalence(folder):
             assert collective._State.memory is None
             for check in CHECKS:
                 check()
+    with pytest.MonkeyPatch.context() as patch:  # one cannot see the file
+        if rank == "1":
+            patch.setattr(SharedMemory, "__init__", unseen)
+        with together(torch.device("cpu")):
+            assert collective._State.memory is None
+            check_sums()
     stopped = estimator("IDFDClustering", callbacks=[Impatient()], verbose=2).fit(X)
     results["stopped"] = stopped.n_iter_
     results["diverged"] = diverged()

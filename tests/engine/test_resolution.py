@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from skorch.callbacks import Callback
+from torch import nn
 
 import skdeepclust
 from skdeepclust import CDCClustering, IDFDClustering, SeCuClustering
@@ -67,6 +68,17 @@ def test_a_reduced_crop_is_the_crop_reduced():
     (view,) = views(x)
     expected = torch.nn.functional.interpolate(x, (16, 16), mode="bilinear", antialias=True)
     torch.testing.assert_close(view, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("reduced", [None, (6, 6)])
+def test_an_augmentation_is_called_as_a_whole(reduced):
+    calls, augment = [], nn.Sequential(RandomResizedCrop(8), nn.Identity())
+    augment.register_forward_hook(lambda *args: calls.append(1))
+    views = Views.for_images([augment], 0, 1, [0.0], [1.0])
+    views.reduced = reduced
+    (view,) = views(torch.rand(2, 1, 8, 8))
+    assert calls == [1] and view.shape == (2, 1, *(reduced or (8, 8)))
+    assert augment(torch.rand(2, 1, 8, 8)).shape == (2, 1, 8, 8)  # told for that call alone
 
 
 def test_what_goes_on_sees_the_same_views(tmp_path):

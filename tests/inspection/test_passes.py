@@ -36,6 +36,36 @@ def test_one_pass(look, model, monkeypatch):
     assert len(passes) == 1
 
 
+class Foreign:
+    """Of another package: clusters 3 and 7, or none."""
+
+    def transform(self, X):
+        return X.reshape(len(X), -1)
+
+    def predict(self, X):
+        return np.where(np.arange(len(X)) % 3 == 0, -1, np.where(np.arange(len(X)) % 2, 3, 7))
+
+    def predict_proba(self, X):
+        return np.full((len(X), 2), 0.5)
+
+
+class Merging(IDFDClustering):
+    """A subclass with another prediction."""
+
+    def predict(self, X):
+        return np.minimum(super().predict(X), 1)
+
+
+@pytest.mark.parametrize("display", [EmbeddingDisplay, SilhouetteDisplay])
+def test_clusters_are_those_of_predict(display, monkeypatch):
+    seen = []
+    monkeypatch.setattr(display, "from_predictions", lambda z, labels, **how: seen.append(labels))
+    merging = Merging(3, max_epochs=2, random_state=0).fit(X)
+    for estimator in (Foreign(), merging):
+        display.from_estimator(estimator, X)
+        np.testing.assert_array_equal(seen.pop(), estimator.predict(X))
+
+
 def test_what_cannot_be_read_has_no_cluster(model, tmp_path):
     from PIL import Image
 
