@@ -99,7 +99,7 @@ def _shared_memory() -> SharedMemory | None:
 
 
 def hide_from_compiler() -> None:
-    """Have `gather` and `draw` run as they are inside compiled steps.
+    """Have compiled steps run `gather` and `draw` as they are, and `add_up` as one operation.
 
     This imports the compiler, which a process that works alone is spared. Do it before there is a
     process group: imported later, the compiler would hold on to its connections.
