@@ -78,6 +78,13 @@ def read_folder(args: argparse.Namespace, image_shape: Any) -> tuple[Any, list[s
     return images, [relative(path, args.folder) for path in images.paths]
 
 
+def fit_quietly(model: Any, images: Any) -> None:
+    """Fit a model; of an interruption the command tells by itself, and how to go on."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Training was interrupted")
+        model.fit(images)
+
+
 def title_of(folder: Path) -> str:
     """Heading of the report on a folder."""
     return f"Clusters of {folder.expanduser().resolve().name}"

@@ -5,7 +5,6 @@ import importlib
 import importlib.util
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from skdeepclust.cli._arguments import add_json, integer, new_file
+from skdeepclust.cli._results import fit_quietly
 
 __all__ = ["add_to"]
 
@@ -122,9 +122,7 @@ def _cluster(
     model = method(n_clusters, **settings)
     print(f"\n{name}: training for {model.max_epochs} epochs", file=sys.stderr, flush=True)
     start = time.perf_counter()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Training was interrupted")
-        model.fit(images)
+    fit_quietly(model, images)
     if model.net_.interrupted:
         raise KeyboardInterrupt
     return _Clustering(name, model.labels_, time.perf_counter() - start, model)

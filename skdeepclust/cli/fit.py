@@ -8,7 +8,6 @@ import re
 import shutil
 import sys
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from skdeepclust.cli._arguments import (
 from skdeepclust.cli._results import (
     classes_of,
     duration,
+    fit_quietly,
     read_folder,
     relative,
     scored,
@@ -229,9 +229,7 @@ def _train(args: argparse.Namespace, model: Any, images: Any, out: Path) -> None
     print(f"{args.method}: {k} clusters{more}.", flush=True)
     if trains and n < _FEW:
         print(f"These are few images to learn from: compare with --method {short(UNTRAINED)}.")
-    with warnings.catch_warnings():  # the line below says it, and how to go on
-        warnings.filterwarnings("ignore", "Training was interrupted")
-        model.fit(images)
+    fit_quietly(model, images)
     _stop_if_interrupted(args, model)
     if trains:
         model.set_params(checkpoint=None, verbose=0)  # it is no business of who loads the model

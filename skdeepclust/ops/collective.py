@@ -52,7 +52,7 @@ class _State:
     rows = 0
     # Of CPU tensors, where all processes are on one machine.
     memory: SharedMemory | None = None
-    # What no compiler looks into, see `hide_from_compiler`.
+    # For compiled steps, see `hide_from_compiler`.
     gathered: Any = None
     drawn: Any = None
     add_up: Any = None

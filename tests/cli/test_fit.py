@@ -170,36 +170,36 @@ def test_a_recipe_is_taken(photos, capsys):
 # -- stopping and going on --------------------------------------------------------------------
 
 
-def test_ctrl_c_is_gone_on_from(photos, capsys):
-    command = [sys.executable, "-m", "skdeepclust", "fit", "photos", "-k", "3", "--no-report"]
-    command += ["--method", "cdc", "--epochs", "80", "--set", "backbone=mlp"]
+LONG = ["--method", "cdc", "--epochs", "80", "--set", "backbone=mlp", "--no-report"]
+
+
+def stopped(stage, *args):
+    """What a run says that Ctrl-C stops once a stage has left a state."""
+    command = [sys.executable, "-m", "skdeepclust", *args]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     run = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    state = Path("photos_clusters/checkpoint/run")
+    state = Path("photos_clusters/checkpoint", stage)
     while run.poll() is None and not any(state.glob("*.safetensors")):
         time.sleep(0.02)
     run.send_signal(signal.SIGINT)
-    assert run.communicate(timeout=60)[1].strip().endswith("the same command goes on.")
+    words = run.communicate(timeout=60)[1].strip()
     assert run.returncode == 130
+    return words
 
-    assert cli.main([*command[3:], "--json"]) == 0
+
+def test_ctrl_c_is_gone_on_from(photos, capsys):
+    command = ["fit", "photos", "-k", "3", *LONG]
+    assert stopped("run", *command).endswith("the same command goes on.")
+
+    assert cli.main([*command, "--json"]) == 0
     out, err = capsys.readouterr()
     assert "Going on with the run in photos_clusters" in err and json.loads(out)["epochs"] == 80
     assert len(rows("photos_clusters/labels.csv")) == 60
 
 
 def test_ctrl_c_stops_the_choice_of_a_number_too(photos):
-    command = [sys.executable, "-m", "skdeepclust", "fit", "photos", "-k", "2-4", "--overwrite"]
-    command += ["--method", "cdc", "--epochs", "80", "--set", "backbone=mlp", "--no-report"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    run = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    state = Path("photos_clusters/checkpoint/choice")
-    while run.poll() is None and not any(state.glob("*.safetensors")):
-        time.sleep(0.02)
-    run.send_signal(signal.SIGINT)
-    words = run.communicate(timeout=60)[1].strip()
+    words = stopped("choice", "fit", "photos", "-k", "2-4", "--overwrite", *LONG)
     assert words.endswith("the same command without --overwrite goes on.")
-    assert run.returncode == 130
     assert not Path("photos_clusters/checkpoint/run").exists()
 
 
