@@ -24,7 +24,7 @@ def isolated(seed: int, device: torch.device, deterministic: bool) -> Iterator[N
     deterministic : bool
         Use deterministic kernels only, so that accelerators repeat bitwise as well.
     """
-    was = torch.are_deterministic_algorithms_enabled()
+    changes = deterministic and not torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     # cuBLAS reads it when its workspace is first made, so a later fit may find it set.
     if deterministic and device.type == "cuda":
@@ -34,12 +34,15 @@ def isolated(seed: int, device: torch.device, deterministic: bool) -> Iterator[N
     with torch.random.fork_rng(devices=devices, device_type=_rng_type(device)):
         _seed(seed, device)
         try:
-            torch.use_deterministic_algorithms(was or deterministic, warn_only=warn_only)
+            # Only if need be: the first call imports torch's compiler, which takes seconds.
+            if changes:
+                torch.use_deterministic_algorithms(True, warn_only=warn_only)
             yield
         finally:
             np.random.set_state(numpy_state)
             random.setstate(python_state)
-            torch.use_deterministic_algorithms(was, warn_only=warn_only)
+            if changes:
+                torch.use_deterministic_algorithms(False, warn_only=warn_only)
 
 
 def _seed(seed: int, device: torch.device) -> None:
