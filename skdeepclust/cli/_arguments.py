@@ -5,6 +5,7 @@ import ast
 import difflib
 import importlib
 import importlib.util
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ __all__ = [
     "integer",
     "method",
     "new_file",
+    "path",
     "setting",
     "short",
 ]
@@ -75,18 +77,23 @@ def setting(text: str) -> tuple[str, Any]:
         return name, value
 
 
+def path(text: str) -> Path:
+    """Parse a path; no shell expands the ~ of --out=~/clusters."""
+    return Path(os.path.expanduser(text))  # pathlib's own raises for users that are none
+
+
 def new_file(*suffixes: str) -> Callable[[str], Path]:
     """Parse the path of a file to write, with one of some endings."""
 
     def parse(text: str) -> Path:
-        path = Path(text)
-        if path.suffix.lower() not in suffixes:
+        file = path(text)
+        if file.suffix.lower() not in suffixes:
             raise argparse.ArgumentTypeError(f"{text!r} must end in {', '.join(suffixes)}")
-        if not path.parent.is_dir():
-            raise argparse.ArgumentTypeError(f"make the folder {str(path.parent)!r} first")
-        if path.is_dir():
+        if not file.parent.is_dir():
+            raise argparse.ArgumentTypeError(f"make the folder {str(file.parent)!r} first")
+        if file.is_dir():
             raise argparse.ArgumentTypeError(f"{text!r} is a folder: name a file")
-        return path
+        return file
 
     return parse
 
@@ -94,14 +101,14 @@ def new_file(*suffixes: str) -> Callable[[str], Path]:
 def add_folder(command: argparse.ArgumentParser) -> None:
     """Let a command take a folder of images."""
     command.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="images, in sub-folders as well"
+        "folder", type=path, metavar="FOLDER", help="images, in sub-folders as well"
     )
 
 
 def add_model(command: argparse.ArgumentParser) -> None:
     """Let a command take what `fit` has left."""
     command.add_argument(
-        "model", type=Path, metavar="MODEL", help="what fit has written, or a file of model.save"
+        "model", type=path, metavar="MODEL", help="what fit has written, or a file of model.save"
     )
     command.add_argument("--device", help="auto, cpu, cuda or mps (default: as it was trained)")
 
@@ -110,6 +117,7 @@ def add_classes(command: argparse.ArgumentParser) -> None:
     """Let a command know the classes, to score by."""
     command.add_argument(
         "--classes",
+        type=os.path.expanduser,
         metavar="SOURCE",
         help="known classes, to score by and never to train: 'folders' takes the name of the "
         "folder that each image lies in; FILE.csv has the columns file and class",

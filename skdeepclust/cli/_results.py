@@ -67,7 +67,7 @@ def duration(seconds: float) -> str:
 
 def relative(path: str, folder: Path) -> str:
     """Return the name of an image inside its folder, with forward slashes."""
-    return Path(os.path.relpath(path, folder.expanduser())).as_posix()
+    return Path(os.path.relpath(path, folder)).as_posix()
 
 
 def read_folder(args: argparse.Namespace, image_shape: Any) -> tuple[Any, list[str]]:
@@ -87,7 +87,7 @@ def fit_quietly(model: Any, images: Any) -> None:
 
 def title_of(folder: Path) -> str:
     """Heading of the report on a folder."""
-    return f"Clusters of {folder.expanduser().resolve().name}"
+    return f"Clusters of {folder.resolve().name}"
 
 
 def scored(found: dict[str, float]) -> str:
@@ -171,7 +171,7 @@ def sort_files(how: str, folder: Path, names: Sequence[str], labels: np.ndarray,
     for name, k in zip(names, labels, strict=True):
         if k < 0:
             continue
-        source = (folder.expanduser() / name).absolute()
+        source = (folder / name).absolute()
         target = out / f"{k:0{digits}}" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if how == "symlink":

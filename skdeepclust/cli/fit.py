@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import importlib
 import inspect
+import os
 import re
 import shutil
 import sys
@@ -22,6 +23,7 @@ from skdeepclust.cli._arguments import (
     check_page,
     estimator,
     integer,
+    path,
     setting,
     short,
 )
@@ -88,7 +90,11 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
 def _add_training(fit: argparse.ArgumentParser) -> None:
     fit.add_argument("--epochs", type=integer(1), metavar="N", help="default: as of the method")
     fit.add_argument("--recipe", metavar="NAME", help="a published run; see skdeepclust recipes")
-    fit.add_argument("--weights", help="of the network: DEFAULT downloads ImageNet's, or a file")
+    fit.add_argument(
+        "--weights",
+        type=os.path.expanduser,
+        help="of the network: DEFAULT downloads ImageNet's, or a file",
+    )
     fit.add_argument("--device", help="auto, cpu, cuda or mps (default: auto)")
     fit.add_argument("--seed", type=integer(0), default=0, metavar="N", help="default: 0")
     fit.add_argument(
@@ -106,7 +112,7 @@ def _add_training(fit: argparse.ArgumentParser) -> None:
 
 def _add_results(fit: argparse.ArgumentParser) -> None:
     fit.add_argument(
-        "--out", type=Path, metavar="OUT", help="folder of the results (default: FOLDER_clusters)"
+        "--out", type=path, metavar="OUT", help="folder of the results (default: FOLDER_clusters)"
     )
     fit.add_argument("--overwrite", action="store_true", help="replace what OUT holds")
     fit.add_argument(
@@ -133,7 +139,7 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
     most = args.n_clusters[-1] if isinstance(args.n_clusters, range) else args.n_clusters
     if most > len(images):
         raise ValueError(f"--n-clusters {most}: FOLDER holds only {len(images)} images")
-    out = args.out or Path(f"{args.folder.expanduser().resolve().name}_clusters")
+    out = args.out or Path(f"{args.folder.resolve().name}_clusters")
     if not args.no_report:
         check_page(args)
     _make_room(args, out)
@@ -180,14 +186,14 @@ def _estimator(args: argparse.Namespace) -> Any:
 
 def _make_room(args: argparse.Namespace, out: Path) -> None:
     """See that nothing is lost and everything can be written."""
-    folder, target = args.folder.expanduser().resolve(), out.resolve()
+    folder, target = args.folder.resolve(), out.resolve()
     if args.sort and target.is_relative_to(folder):
         raise ValueError(f"--out {out}: with --sort, name a folder that is not inside FOLDER")
     if args.sort and folder.is_relative_to(target / "clusters"):
         raise ValueError(f"--out {out}: --sort would replace FOLDER in it, name another folder")
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file: name a folder")
-    held = [path.name for path in out.iterdir()] if out.is_dir() else []
+    held = [entry.name for entry in out.iterdir()] if out.is_dir() else []
     if args.overwrite:
         _forget(out)
     elif any(state.is_dir() for state in _states(out)):  # which a finished run removes
@@ -286,7 +292,7 @@ def _write(
         "n_images": len(labels),
         "n_clusters": model.n_clusters,
         "sizes": np.bincount(labels[labels >= 0], minlength=model.n_clusters),
-        "skipped": [relative(path, args.folder) for path in model.skipped_],
+        "skipped": [relative(file, args.folder) for file in model.skipped_],
         "epochs": model.n_iter_,
         # The first epoch has nothing to compare its clusters with.
         "health": {name: last[name] for name in health if np.isfinite(last.get(name, np.nan))},
@@ -299,7 +305,7 @@ def _write(
 
 
 def _report(
-    args: argparse.Namespace, path: Path, model: Any, images: Any, classes: list[str] | None
+    args: argparse.Namespace, page: Path, model: Any, images: Any, classes: list[str] | None
 ) -> str:
     from skdeepclust.inspection import ClusterReport
 
@@ -312,8 +318,8 @@ def _report(
         max_images=args.max_images,
         map_method=args.map,
         random_state=args.seed,
-    ).save(path)
-    return str(path)
+    ).save(page)
+    return str(page)
 
 
 def _print_result(result: dict[str, Any]) -> None:

@@ -42,7 +42,7 @@ class Checkpoint:
     """
 
     def __init__(self, folder: str | os.PathLike[str], every: int, identity: Mapping[str, Any]):
-        self.folder = Path(folder)
+        self.folder = Path(os.path.expanduser(folder))
         self.every = every
         self.identity = dict(identity)
         self.stages = 0

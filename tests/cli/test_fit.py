@@ -292,6 +292,16 @@ def test_a_batch_that_does_not_fit_is_one_line(photos, capsys, monkeypatch):
     assert "64 does" in err and err.count("\n") == 1
 
 
+def test_a_home_is_found_without_a_shell(photos, monkeypatch):
+    monkeypatch.setenv("HOME", str(photos.parent))
+    monkeypatch.setenv("USERPROFILE", str(photos.parent))
+    command = ["fit", "~/photos", "-k", "3", "--out=~/there/sorted", "--sort", "copy"]
+    assert cli.main([*command, *PLAIN]) == 0
+    assert Path("there/sorted/labels.csv").exists() and not Path("~").exists()
+    assert cli.main(["predict", "~/there/sorted", "~/photos", "--out=~/more.csv"]) == 0
+    assert len(rows("more.csv")) == 60
+
+
 def test_a_traceback_can_be_had(photos):
     with pytest.raises(FileNotFoundError):
         cli.main(["fit", "nowhere", "--traceback"])

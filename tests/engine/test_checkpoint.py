@@ -16,6 +16,7 @@ from torch import nn
 
 import skdeepclust
 from skdeepclust import IDFDClustering, ProPosClustering
+from skdeepclust.engine.checkpoint import Checkpoint
 
 METHODS = [getattr(skdeepclust, name) for name in skdeepclust.METHODS]
 each_method = pytest.mark.parametrize("method", METHODS)
@@ -393,3 +394,12 @@ def test_a_mask_is_no_divergence(X):
     assert estimator.net_.objective.encoder.backbone.mask.isinf().any()
     with pytest.warns(UserWarning, match="diverged in epoch 2"):
         estimator.set_params(callbacks=[poison("weight")]).fit(X)
+
+
+def test_a_home_is_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    with Checkpoint("~/run", 1, {}):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
