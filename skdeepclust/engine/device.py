@@ -32,10 +32,16 @@ def resolve_device(device: str | torch.device) -> torch.device:
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:
         found = torch.device(device)
+    except RuntimeError as error:
+        known = "'auto', 'cpu', 'cuda', 'cuda:1' for the second of several, and 'mps'"
+        raise ValueError(f"device={device!r} is unknown; there are {known}") from error
+    try:
         torch.empty(1, device=found)
     except Exception as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"device={str(device)!r} is not available here: {reason}") from error
+        raise ValueError(
+            f"device={str(device)!r} is not available here, device='auto' takes what is: {reason}"
+        ) from error
     return found
 
 
