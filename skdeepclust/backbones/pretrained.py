@@ -47,7 +47,7 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
         state = state.get("state_dict", state)
     except Exception as error:  # anything may be in a file
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]  # a KeyError's is but a key
         raise ValueError(f"weights={os.fspath(path)!r} is no state dict: {reason}") from error
     if not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"weights={os.fspath(path)!r} holds more than tensors")

@@ -109,7 +109,7 @@ class Gadget:
     ("write", "error", "match"),
     [
         (None, FileNotFoundError, "there is no such file"),
-        (lambda path: path.write_bytes(b"hello"), ValueError, "is no state dict"),
+        (lambda path: path.write_bytes(b"hello"), ValueError, r"is no state dict: \w+Error"),
         (lambda path: path.write_bytes(pickle.dumps(Gadget())), ValueError, "is no state dict"),
         (lambda path: torch.save({"a": 1}, path), ValueError, "more than tensors"),
         (lambda path: torch.save({"a": torch.ones(1)}, path), ValueError, "not of this backbone"),
