@@ -152,11 +152,12 @@ class ImageClusterer(TransformingClusterer):
             )
             return Images(samples, device, dtype, "device" if roomy else "host"), {}
         images, unreadable = for_training(samples, device, dtype, self.on_error, self.storage)
-        if len(images) < max(2, self.n_clusters):
+        least = max(2, self.n_clusters)
+        if len(images) < least:
             why = next(iter(unreadable.values()), "")
             raise ValueError(
-                f"{len(images)} of {len(samples)} images of X can be read, but "
-                f"n_clusters={self.n_clusters}. {why}"
+                f"{len(images)} of {len(samples)} images of X can be read: n_clusters="
+                f"{self.n_clusters} needs at least {least}. {why}".rstrip()
             )
         return images, unreadable
 

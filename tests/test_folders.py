@@ -122,6 +122,12 @@ def test_nothing_readable_is_an_error(tmp_path):
         quick(METHODS[0], on_error="skip").fit(tmp_path)
 
 
+def test_one_image_is_too_few_even_for_one_cluster(tmp_path):
+    save(tmp_path, images()[:1])
+    with pytest.raises(ValueError, match=r"1 of 1 images .* n_clusters=1 needs at least 2\.$"):
+        quick(METHODS[0]).set_params(n_clusters=1).fit(tmp_path)
+
+
 def test_files_and_arrays_mix_at_predict(equal):
     folder, arrays = equal
     model = quick(METHODS[0]).fit(arrays)
