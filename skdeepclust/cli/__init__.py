@@ -2,10 +2,12 @@
 
 import argparse
 import contextlib
+import difflib
 import importlib
 import io
 import json
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -36,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names of files may be no text
     parser = _parser()
-    args = parser.parse_args(argv)
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        _refuse(args.parser, unknown)
     try:
         # A program gets the result alone, and people's words as messages.
         with contextlib.redirect_stdout(sys.stderr) if args.json else contextlib.nullcontext():
@@ -60,6 +64,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def _refuse(command: argparse.ArgumentParser, unknown: Sequence[str]) -> NoReturn:
+    """Say what the command may have been meant to be told: it has --n-clusters, no --n_clusters."""
+    options = re.findall(r"--[a-z-]+", command.format_help())
+    near = difflib.get_close_matches(unknown[0].partition("=")[0], options, n=1)
+    hint = f": did you mean {near[0]}?" if near else ""
+    command.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
 
 
 class _Parser(argparse.ArgumentParser):

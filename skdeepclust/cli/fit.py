@@ -137,8 +137,8 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
     images, names = read_folder(args, model.image_shape)
     classes = classes_of(args.classes, names)
     most = args.n_clusters[-1] if isinstance(args.n_clusters, range) else args.n_clusters
-    if most > len(images):
-        raise ValueError(f"--n-clusters {most}: FOLDER holds only {len(images)} images")
+    if len(images) < max(2, most):
+        raise ValueError(f"--n-clusters {most}: FOLDER holds too few images, {len(images)}")
     out = args.out or Path(f"{args.folder.resolve().name}_clusters")
     if not args.no_report:
         check_page(args)
@@ -158,7 +158,27 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
 
 def _estimator(args: argparse.Namespace) -> Any:
     """The estimator that the arguments describe, not fitted."""
+    from skdeepclust.engine.device import resolve_device
+
     method = getattr(importlib.import_module("skdeepclust"), args.method)
+    chosen = _chosen_parameters(args, list(inspect.signature(method).parameters))
+    if args.recipe is None:
+        model = method(**chosen)
+    elif hasattr(method, "from_recipe"):
+        model = method.from_recipe(args.recipe, **chosen)
+    else:
+        raise ValueError(f"--recipe: {args.method} has no recipes")
+    model._validate_params()  # before anything is written
+    resolve_device(model.device)
+    return model
+
+
+def _chosen_parameters(args: argparse.Namespace, known: list[str]) -> dict[str, Any]:
+    """Parameters of the method that are not to have their defaults."""
+    if args.weights not in (None, "DEFAULT") and not Path(args.weights).is_file():
+        raise FileNotFoundError(f"--weights {args.weights}: there is no such file")
+    if args.epochs and "max_epochs" not in known:
+        raise ValueError(f"--epochs: {args.method} trains nothing")
     given = {
         "max_epochs": args.epochs,
         "weights": args.weights,
@@ -167,21 +187,11 @@ def _estimator(args: argparse.Namespace) -> Any:
         "on_error": "skip",
         "random_state": args.seed,
     }
-    if args.weights not in (None, "DEFAULT") and not Path(args.weights).is_file():
-        raise FileNotFoundError(f"--weights {args.weights}: there is no such file")
     chosen = {name: value for name, value in given.items() if value is not None} | dict(args.set)
-    known = inspect.signature(method).parameters
     for name in chosen:
         if name not in known:
             raise ValueError(f"{args.method} has no parameter {name!r}: it has {', '.join(known)}")
-    if args.recipe is None:
-        model = method(**chosen)
-    elif hasattr(method, "from_recipe"):
-        model = method.from_recipe(args.recipe, **chosen)
-    else:
-        raise ValueError(f"--recipe: {args.method} has no recipes")
-    model._validate_params()  # before anything is written
-    return model
+    return chosen
 
 
 def _make_room(args: argparse.Namespace, out: Path) -> None:

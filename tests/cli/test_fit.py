@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -247,12 +248,15 @@ def test_another_run_does_not_go_on_from_it(photos, capsys, monkeypatch):
     [
         (["nowhere"], "no such folder"),
         (["empty"], "holds no image"),
-        (["photos", "-k", "61"], "holds only 60 images"),
+        (["photos", "-k", "61"], "too few images, 60"),
         (["photos", "-k", "0"], "a number or a range"),
         (["photos", "-k", "5-2"], "a number or a range"),
         (["photos", "--method", "propo"], "did you mean propos?"),
         (["photos", "--method", "xyz"], "none of idfd, propos, secu, cdc, kmeans"),
-        (["photos", "--method", "kmeans", "--epochs", "3"], "no parameter 'max_epochs'"),
+        (
+            ["photos", "--method", "kmeans", "--epochs", "3"],
+            "--epochs: BackboneKMeans trains nothing",
+        ),
         (["photos", "--method", "kmeans", "--recipe", "cifar10"], "no recipes"),
         (["photos", "--recipe", "mnist"], "'mnist'"),
         (["photos", "--set", "lrr=1"], "no parameter 'lrr'"),
@@ -263,12 +267,18 @@ def test_another_run_does_not_go_on_from_it(photos, capsys, monkeypatch):
         (["photos", "--out", "full/a.txt"], "is a file"),
         (["photos", "--sort", "copy", "--out", "photos/sorted"], "not inside FOLDER"),
         (["photos", "--size", "3"], "--size"),
+        (["photos", "--device", "gpu"], "device='gpu' is unknown; there are 'auto'"),
+        (["photos", "--n_clusters", "3"], "did you mean --n-clusters?"),
+        (["photos", "--n_clusters=3"], "(see skdeepclust fit --help)"),
+        (["single", "-k", "1"], "too few images, 1 "),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_status_2(arguments, words, photos, capsys):
     Path("empty").mkdir()
     Path("full").mkdir()
     Path("full/a.txt").touch()
+    Path("single").mkdir()
+    shutil.copy(next(photos.rglob("*.png")), "single")
     assert words in refused(["fit", *arguments], capsys)
     assert not Path("photos_clusters").exists()
 
