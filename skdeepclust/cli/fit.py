@@ -134,17 +134,12 @@ def _numbers(text: str) -> int | range:
 
 def _run(args: argparse.Namespace) -> dict[str, Any]:
     model = _estimator(args)
-    images, names = read_folder(args, model.image_shape)
-    classes = classes_of(args.classes, names)
-    most = args.n_clusters[-1] if isinstance(args.n_clusters, range) else args.n_clusters
-    if len(images) < max(2, most):
-        raise ValueError(f"--n-clusters {most}: FOLDER holds too few images, {len(images)}")
-    out = args.out or Path(f"{args.folder.resolve().name}_clusters")
-    if not args.no_report:
-        check_page(args)
-    _make_room(args, out)
-    start = time.perf_counter()
     with told_warnings() as told:
+        images, names = read_folder(args, model.image_shape)
+        classes = classes_of(args.classes, names)
+        out = args.out or Path(f"{args.folder.resolve().name}_clusters")
+        _check(args, len(images), out)
+        start = time.perf_counter()
         _train(args, model, images, out)
         seconds = time.perf_counter() - start
         result = _write(args, out, model, names, classes)
@@ -154,6 +149,16 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
     result |= {"seconds": round(seconds, 2), "warnings": told}
     _print_result(result)
     return result
+
+
+def _check(args: argparse.Namespace, n_images: int, out: Path) -> None:
+    """See before a training, not after it, that all can be done."""
+    most = args.n_clusters[-1] if isinstance(args.n_clusters, range) else args.n_clusters
+    if n_images < max(2, most):
+        raise ValueError(f"--n-clusters {most}: FOLDER holds too few images, {n_images}")
+    if not args.no_report:
+        check_page(args)
+    _make_room(args, out)
 
 
 def _estimator(args: argparse.Namespace) -> Any:

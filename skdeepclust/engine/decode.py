@@ -14,6 +14,7 @@ from skdeepclust.augment.functional import LUMA
 
 __all__ = [
     "ENDINGS",
+    "FOREIGN",
     "Header",
     "UnreadableImage",
     "arrange",
@@ -37,6 +38,8 @@ _FORMATS = {
     "WEBP": (".webp",),
 }
 ENDINGS = frozenset(ending for endings in _FORMATS.values() for ending in endings)
+# Of phones and cameras: who has such photographs must not think that they are among the rest.
+FOREIGN = frozenset(".heic .heif .jxl .dng .arw .cr2 .cr3 .nef .orf .raf .rw2".split())
 
 _ORIENTATION = 0x0112
 _TURNED = 5  # EXIF orientations from this one on swap height and width

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from skdeepclust.engine.decode import (
     ENDINGS,
+    FOREIGN,
     UnreadableImage,
     arrange,
     decode,
@@ -20,6 +21,7 @@ from skdeepclust.engine.decode import (
     read_header,
 )
 from skdeepclust.engine.lazy import DETAIL, LazyImages, Shape
+from skdeepclust.engine.warn import warn_user
 
 __all__ = ["ImageFiles", "ImageItems", "as_lazy"]
 
@@ -216,17 +218,25 @@ def _file_names(folder: str | os.PathLike[str]) -> list[str]:
         raise ValueError(f"X={os.fspath(folder)!r} is a file: pass its folder, or a list of files")
     if not os.path.isdir(root):
         raise FileNotFoundError(f"X={os.fspath(folder)!r}: there is no such folder")
-    found = []
+    found, foreign = [], 0
     for place, folders, names in os.walk(root, onerror=_refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [os.path.join(place, name) for name in names if _looks_like_image(name)]
+        endings = {name: _ending(name) for name in names if not name.startswith(".")}
+        found += [os.path.join(place, name) for name in endings if endings[name] in ENDINGS]
+        foreign += sum(ending in FOREIGN for ending in endings.values())
+    left_out = f"{foreign:,} in HEIC or a camera's own format: convert them to JPEG"
     if not found:
-        raise ValueError(f"X={os.fspath(folder)!r} holds no image file, nor do its sub-folders")
+        but = f", but {left_out}" if foreign else ""
+        raise ValueError(
+            f"X={os.fspath(folder)!r} holds no image file, nor do its sub-folders{but}"
+        )
+    if foreign:
+        warn_user(f"X={os.fspath(folder)!r}: left out are {left_out}", UserWarning)
     return sorted(found)
 
 
-def _looks_like_image(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in ENDINGS
+def _ending(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
 
 
 def _refuse(error: OSError) -> None:

@@ -109,6 +109,12 @@ def test_a_broken_file_is_told_and_the_rest_clustered(photos, capsys):
     assert [row["cluster"] for row in rows("photos_clusters/labels.csv")].count("-1") == 1
 
 
+def test_photographs_that_are_left_out_are_told(photos, capsys):
+    (photos / "IMG_0001.HEIC").touch()
+    assert cli.main(["fit", "photos", "-k", "3", "--no-report", *PLAIN]) == 0
+    assert "Warning: X='photos': left out are 1 in HEIC" in capsys.readouterr().err
+
+
 def test_a_map_that_cannot_be_made_is_told_before_training(photos, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     command = ["fit", "photos", "-k", "3", *FAST, "--map", "umap"]

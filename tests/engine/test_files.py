@@ -55,6 +55,17 @@ def test_a_folder_is_walked_in_sorted_order(tmp_path):
     assert names == ["a/z.JPG", "b/10.png", "b/2.png", "b/deep/1.webp", "c.png"]
 
 
+def test_photographs_that_cannot_be_read_are_told(tmp_path):
+    (tmp_path / "a").mkdir()
+    for name in ("a/1.HEIC", "2.heic", "3.cr2", ".4.heic", "5.txt"):
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match="holds no image file.*but 3 in HEIC .* convert them"):
+        ImageFiles(tmp_path)
+    write(tmp_path, [(8, 8)])
+    with pytest.warns(UserWarning, match="left out are 3 in HEIC"):
+        assert len(ImageFiles(tmp_path)) == 1
+
+
 def test_a_list_keeps_its_order(tmp_path):
     write(tmp_path, [(4, 4)] * 3)
     paths = [tmp_path / name for name in ("002.png", "000.png", "001.png")]
