@@ -271,6 +271,8 @@ def test_no_file_and_no_name(tmp_path, fitted):
         load(tmp_path / "nothing")
     with pytest.raises(ValueError, match="is a folder"):
         fitted.save(tmp_path)
+    with pytest.raises(ValueError, match="is a folder"):
+        load(tmp_path)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         fitted.save(tmp_path / "nowhere" / "model")
 

@@ -156,10 +156,12 @@ def read(path: str | os.PathLike[str], kind: str, version: int) -> dict[str, Any
     Damaged
         If a single bit differs from what was written.
     ValueError
-        If the file is something else.
+        If the file is something else, or a folder.
     FileNotFoundError
         If there is none.
     """
+    if os.path.isdir(path):
+        raise ValueError(f"path={os.fspath(path)!r} is a folder: pass the name of a file in it")
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > min(os.fstat(file.fileno()).st_size - 8, _LARGEST_HEADER):

@@ -59,7 +59,7 @@ def test_photographs_that_cannot_be_read_are_told(tmp_path):
     (tmp_path / "a").mkdir()
     for name in ("a/1.HEIC", "2.heic", "3.cr2", ".4.heic", "5.txt"):
         (tmp_path / name).touch()
-    with pytest.raises(ValueError, match="holds no image file.*but 3 in HEIC .* convert them"):
+    with pytest.raises(ValueError, match=r"holds no image file.*but 3 in HEIC .* convert them"):
         ImageFiles(tmp_path)
     write(tmp_path, [(8, 8)])
     with pytest.warns(UserWarning, match="left out are 3 in HEIC"):
