@@ -29,6 +29,10 @@ from skdeepclust.persistence import save
 
 __all__ = ["ImageClusterer"]
 
+# Values that reach so many times the range of training, or within such a part of it, are of another
+# range: [0, 1] is a 255th of that of bytes. Dark images come near that, so it is but a warning.
+_FAR, _NARROW = 10, 128
+
 
 class ImageClusterer(TransformingClusterer):
     """What makes images of X, has a net made for them, and predicts with it.
@@ -344,10 +348,28 @@ class ImageClusterer(TransformingClusterer):
     def _images(self, X: Any) -> Images:
         check_is_fitted(self, "labels_")
         samples = self._read(X, reset=False)
+        self._compare_range(samples)
         device, dtype = torch.device(self.net_.device), self.net_.module_.views.mean.dtype
         if isinstance(samples, LazyImages):
             return Streamed(samples, device, dtype, self.on_error)
         return Images(samples, device, dtype, "host")
+
+    def _compare_range(self, samples: np.ndarray | LazyImages) -> None:
+        """Warn of images that are far darker or brighter than those of training: divided by 255."""
+        if self.image_shape_in_ is None:
+            return
+        views = self.net_.module_.views
+        views = getattr(views, "images", views)  # of a frozen backbone
+        low, span = float(views.low), float(views.span)
+        high = low + span
+        least, most = _range(samples, (low, high))
+        share = max(most - low, low - least) / span
+        if share > _FAR or 0 < share < 1 / _NARROW:
+            warn_user(
+                f"X has values from {least:g} to {most:g}, but those of training were from {low:g} "
+                f"to {high:g}: bring them into the same range",
+                UserWarning,
+            )
 
     def _read(self, X: Any, reset: bool) -> np.ndarray | LazyImages:
         """Validate X and arrange it as (n, C, H, W) images or (n, F) vectors."""
@@ -397,6 +419,13 @@ class ImageClusterer(TransformingClusterer):
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+def _range(samples: np.ndarray | LazyImages, expected: tuple[float, float]) -> tuple[float, float]:
+    """The least and the largest value; of bytes that are as expected, those of their type."""
+    if isinstance(samples, LazyImages) or (samples.dtype == np.uint8 and expected == (0, 255)):
+        return 0.0, 255.0
+    return float(samples.min()), float(samples.max())
 
 
 def _unreadable(images: Images) -> list[int]:

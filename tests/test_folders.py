@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 from torch.utils.data import Dataset
 
 import skdeepclust
-from skdeepclust import ImageFiles
+from skdeepclust import BackboneKMeans, ImageFiles
 from skdeepclust.metrics import silhouette_scorer
 from skdeepclust.model_selection import TransductiveSplit
 
@@ -126,6 +127,25 @@ def test_one_image_is_too_few_even_for_one_cluster(tmp_path):
     save(tmp_path, images()[:1])
     with pytest.raises(ValueError, match=r"1 of 1 images .* n_clusters=1 needs at least 2\.$"):
         quick(METHODS[0]).set_params(n_clusters=1).fit(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "model", [quick(METHODS[0]), BackboneKMeans(3, backbone="convnet", weights=None)]
+)
+def test_values_in_another_range_are_told_at_predict(model, equal, recwarn):
+    folder, arrays = equal
+    of_bytes, of_floats = clone(model).fit(arrays), clone(model).fit(arrays / 255)
+    recwarn.clear()
+    for same in (arrays, arrays.astype(float), folder):
+        of_bytes.predict(same)
+    of_floats.predict((arrays / 255).astype(np.float32))
+    of_floats.predict(np.zeros_like(arrays[:2]))
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match="from 0 to .*, but those of training were from 0 to 255"):
+        of_bytes.predict(arrays / 255)
+    for other in (arrays, folder):
+        with pytest.warns(UserWarning, match="same range"):
+            of_floats.predict(other)
 
 
 def test_files_and_arrays_mix_at_predict(equal):
