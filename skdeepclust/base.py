@@ -19,6 +19,7 @@ from torch import nn
 from skdeepclust._parameters import ATTRIBUTES, SHARED
 from skdeepclust._sklearn import Interval, StrOptions
 from skdeepclust.augment import OF_VECTORS, Views, make_augmentations
+from skdeepclust.augment.presets import drawn_once
 from skdeepclust.backbones import make_backbone
 from skdeepclust.backbones.mlp import Flatten
 from skdeepclust.clusterer import ImageClusterer
@@ -324,7 +325,15 @@ class DeepClusterer(ImageClusterer):
         return FrozenViews(seen, images.backbone, features, autocast)
 
     def _augmentations(self, images: Images, n_views: int) -> list[nn.Module]:
-        return make_augmentations(copy.deepcopy(self.augment), images.view_shape, n_views)
+        made = make_augmentations(copy.deepcopy(self.augment), images.view_shape, n_views)
+        name = drawn_once(made)
+        if name is not None:
+            warn_user(
+                f"augment has torchvision's {name}, which draws once for a whole batch, not for "
+                "each image: take transforms of skdeepclust.augment",
+                UserWarning,
+            )
+        return made
 
     def _callbacks(self) -> list[Any]:
         title = type(self).__name__

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torchvision
 from PIL import Image
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_predict
@@ -146,6 +147,11 @@ def test_values_in_another_range_are_told_at_predict(model, equal, recwarn):
     for other in (arrays, folder):
         with pytest.warns(UserWarning, match="same range"):
             of_floats.predict(other)
+
+
+def test_an_augmentation_for_single_images_is_told(equal):
+    with pytest.warns(UserWarning, match="RandomHorizontalFlip, which draws once for a whole"):
+        quick(METHODS[0], augment=torchvision.transforms.RandomHorizontalFlip()).fit(equal[1])
 
 
 def test_files_and_arrays_mix_at_predict(equal):

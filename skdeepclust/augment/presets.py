@@ -1,13 +1,14 @@
 """Named augmentations: the papers' exact settings and our defaults for each kind of data."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from skdeepclust.augment import transforms as T
 
-__all__ = ["OF_VECTORS", "PRESETS", "make_augmentations"]
+__all__ = ["OF_VECTORS", "PRESETS", "drawn_once", "make_augmentations"]
 
 Shape = tuple[int, ...]
 Preset = Callable[[Shape], nn.Module | tuple[nn.Module, ...]]
@@ -226,6 +227,29 @@ class _Call(nn.Module):
 
     def extra_repr(self) -> str:
         return repr(self.function)
+
+
+def drawn_once(augmentations: Iterable[nn.Module]) -> str | None:
+    """Name of a random transform of torchvision, which draws once for a whole batch, if any.
+
+    Parameters
+    ----------
+    augmentations : iterable of nn.Module
+        Of `make_augmentations`.
+
+    Returns
+    -------
+    str or None
+        The first that is found.
+    """
+    for part in (part for view in augmentations for part in view.modules()):
+        given = part.function if isinstance(part, _Call) else part
+        for step in (given, *getattr(given, "transforms", ())):  # torchvision's Compose is a list
+            kind = type(step)
+            is_foreign = kind.__module__.startswith("torchvision.transforms")
+            if is_foreign and re.search("Rand|Jitter|Blur|Aug", kind.__name__):
+                return kind.__name__
+    return None
 
 
 def _propos(shape: Shape) -> Sequence[nn.Module]:

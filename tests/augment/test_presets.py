@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+import torchvision.transforms.v2
 from torch import nn
 
 from skdeepclust.augment import OF_VECTORS, PRESETS, make_augmentations
 from skdeepclust.augment import transforms as T
+from skdeepclust.augment.presets import drawn_once
 
 RGB, LARGE, GRAY, VECTOR = (3, 32, 32), (3, 224, 224), (1, 28, 28), (10,)
 PAIRS = {"byol", "secu", "secu-20", "secu-8"}
@@ -127,6 +129,16 @@ def test_an_error_inside_a_callable_names_the_parameter():
     with pytest.raises(ValueError, match="scalar") as raised:
         augment(torch.ones(2))
     assert raised.value.__notes__ == ["It was raised by augment=<class 'int'>."]
+
+
+@pytest.mark.parametrize("of", [torchvision.transforms, torchvision.transforms.v2])
+def test_transforms_that_draw_once_for_a_batch_are_found(of):
+    flip, plain = of.RandomHorizontalFlip(), of.Normalize([0.5], [0.5])
+    for augment in (flip, nn.Sequential(plain, flip), of.Compose([plain, flip])):
+        made = make_augmentations((None, augment), RGB, 2)
+        assert drawn_once(made) == "RandomHorizontalFlip"
+    for augment in ("auto", None, torch.neg, of.Compose([plain])):
+        assert drawn_once(make_augmentations(augment, RGB, 2)) is None
 
 
 @pytest.mark.parametrize("kind", [tuple, list])
