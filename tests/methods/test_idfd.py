@@ -21,6 +21,7 @@ from skdeepclust.methods.idfd import (
     instance_discrimination,
     update_bank,
 )
+from skdeepclust.ops.kmeans import kmeans
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Clusters .* hold no sample"),
@@ -504,3 +505,27 @@ def test_scores_are_minus_squared_distances():
     scores = -((z[:, None] - centers) ** 2).sum(2) / 0.1
     expected = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
     np.testing.assert_allclose(estimator.predict_proba(X), expected, rtol=0, atol=1e-5)
+
+
+# -- A6 -----------------------------------------------------------------------------------------
+
+
+def test_a6_the_best_of_twenty_euclidean_runs():
+    net, z = objective(n_clusters=8), unit(300, 6, seed=2)
+
+    def seeded():
+        return torch.Generator().manual_seed(0)
+
+    net.on_train_end(SimpleNamespace(features=lambda: z, generator=seeded()))
+    single, best = (kmeans(z, 8, n_init=n, generator=seeded())[0] for n in (1, 20))
+    assert torch.equal(net.centers, best) and not torch.equal(best, single)
+    assert (net.centers.norm(dim=1) < 0.99).all(), "means of unit vectors lie inside the sphere"
+
+
+def test_a6_clusters_are_those_of_plain_images_not_of_the_bank():
+    X, _ = make_image_blobs(30, random_state=0)
+    estimator = IDFDClustering(3, max_epochs=2, random_state=0).fit(X)
+    z, bank = estimator.transform(X), estimator.net_.objective.bank.numpy()
+    for rows, same in ((z, True), (bank, False)):
+        means = [rows[estimator.labels_ == j].mean(0) for j in range(3)]
+        assert np.allclose(estimator.cluster_centers_, means, rtol=0, atol=1e-5) is same

@@ -16,6 +16,7 @@ from skdeepclust.datasets import make_image_blobs
 from skdeepclust.methods import propos
 from skdeepclust.methods.propos import ProPosObjective, alignment, prototype_scattering
 from skdeepclust.nn.heads import mlp
+from skdeepclust.ops.kmeans import kmeans
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Clusters .* hold no sample"),
@@ -427,7 +428,6 @@ def test_b9_14_what_is_clustered_is_the_target_network():
 @pytest.mark.parametrize("every", [1, 2, 3])
 def test_labels_are_renewed_every_so_many_epochs(every, monkeypatch):
     net, calls = objective(recluster_every=every), []
-    kmeans = propos.kmeans
     monkeypatch.setattr(propos, "kmeans", lambda *a, **k: calls.append(1) or kmeans(*a, **k))
     counts = []
     for epoch in range(6):
@@ -440,7 +440,6 @@ def test_labels_are_renewed_every_so_many_epochs(every, monkeypatch):
 def test_labels_start_from_the_centres_of_the_epoch_before(monkeypatch):
     """As the docstring and the issue say: warm start from the last centres."""
     net, inits = objective(), []
-    kmeans = propos.kmeans
 
     def spy(*args, **kwargs):
         inits.append(kwargs.get("init"))
@@ -452,6 +451,17 @@ def test_labels_start_from_the_centres_of_the_epoch_before(monkeypatch):
     net.on_epoch_begin(FakeRun(epoch=1))
     assert inits[0] is None
     assert inits[1] is not None and torch.equal(inits[1].to(centers), centers)
+
+
+def test_b4_the_best_of_three_spherical_runs_and_of_ten_at_the_end():
+    net, run = objective(n_clusters=8), FakeRun(n=300)
+    how = {"metric": "cosine", "generator": torch.Generator().manual_seed(0)}
+    net.on_epoch_begin(run)
+    centers, labels, _ = kmeans(run.z, 8, n_init=3, **how)
+    assert torch.equal(net.centers, centers) and torch.equal(net.labels, labels)
+    net.on_train_end(run)
+    last, _, _ = kmeans(run.z, 8, init=centers, n_init=10, **how)
+    assert torch.equal(net.centers, last) and not torch.equal(last, centers)
 
 
 def test_b11_12_resampling_weighs_by_true_sizes():
@@ -558,6 +568,14 @@ def test_a_frozen_target_stays_as_it_was_drawn(blobs):
     estimator = quick(ema_momentum=1.0, callbacks=[first]).fit(blobs)
     last = estimator.net_.objective.target.parameters()
     assert all(torch.equal(a, b) for a, b in zip(first.weights, last, strict=True))
+
+
+def test_the_clusters_are_those_of_the_final_embedding(blobs):
+    estimator = quick().fit(blobs)
+    z = estimator.transform(blobs)
+    means = np.stack([z[estimator.labels_ == j].mean(0) for j in range(3)])
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    np.testing.assert_allclose(estimator.cluster_centers_, means, rtol=0, atol=1e-5)
 
 
 def test_probabilities_are_a_softmax_of_cosines(blobs):
