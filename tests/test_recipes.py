@@ -12,7 +12,7 @@ import torch
 from sklearn.base import clone
 
 import skdeepclust
-from skdeepclust.augment import make_augmentations
+from skdeepclust.augment import ColorJitter, make_augmentations
 from skdeepclust.backbones import make_backbone
 from skdeepclust.engine.images import Batches
 from skdeepclust.engine.schedule import lr_factor
@@ -167,6 +167,25 @@ def test_figures_are_percentages(recipe):
 def test_what_a_recipe_sets_has_no_place_in_a_run(recipe):
     machine = {"device", "random_state", "verbose", "callbacks", "compile", "deterministic"}
     assert not machine & set(recipe.params)
+
+
+# There is no official code of CDC to differ from.
+@pytest.mark.parametrize(
+    "recipe",
+    [r for r in EVERY if r.method != "CDCClustering"],
+    ids=lambda r: f"{r.method}-{r.name}",
+)
+def test_what_differs_from_the_official_network_and_views_is_told(recipe):
+    p, secu = recipe.params, recipe.method == "SeCuClustering"
+    views = make_augmentations(
+        p["augment"], p["image_shape"], 1 + (recipe.method != "IDFDClustering")
+    )
+    parts = [part for view in views for part in view.modules()]
+    turns = any(part.hue != (0, 0) for part in parts if isinstance(part, ColorJitter))
+    told = " ".join(recipe.not_expressed)
+    assert ("YIQ" in told) == turns
+    # In torchvision's own stem it is drawn as by SeCu's code; in IDFD's and ProPos' as by PyTorch.
+    assert ("first convolution" in told) == (secu and p["stem"] != "imagenet")
 
 
 # -- printing ---------------------------------------------------------------------------------

@@ -99,9 +99,10 @@ _IMAGENET1K = (
 )
 
 _NOT_EXPRESSED = (
-    "40 k-means runs for the pseudo-labels of each epoch, 10 on each of 4 devices: ours are 3, one "
-    "from the last centres, and 10 at the end (official code, torch_clustering).",
+    "10 k-means runs on each device for the pseudo-labels: ours are 3 in all, one from the last "
+    "centres, and 10 at the end (official code, torch_clustering).",
     "The order of the colour jitter, which torchvision draws anew for each image.",
+    "Hue in HSV, as torchvision turns it; ours turns in YIQ.",
     "The official standardisation constants; ours are the mean and standard deviation of the "
     "training images.",
 )
