@@ -13,6 +13,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from skdeepclust import CollapseWarning, SeCuClustering
+from skdeepclust.augment import RandomHorizontalFlip, RandomSolarize
 from skdeepclust.backbones import make_backbone
 from skdeepclust.datasets import load_digits_images, make_image_blobs
 from skdeepclust.engine.health import Health, Mixing
@@ -26,6 +27,7 @@ from skdeepclust.methods.secu import (
     self_labelling,
     update_means,
 )
+from skdeepclust.ops.kmeans import kmeans
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Clusters .* hold no sample"),
@@ -720,6 +722,18 @@ def test_evaluation_by_kmeans_takes_the_centres_of_the_embedding():
     assert not torch.equal(net.centers, F.normalize(net.prototypes[:3], dim=1))
 
 
+def test_evaluation_by_kmeans_is_the_best_of_ten_spherical_runs():
+    net, z = objective(evaluation="kmeans", n_clusters=8, heads=[8, 16]), unit(300, 6).float()
+
+    def seeded():
+        return torch.Generator().manual_seed(0)
+
+    net.on_train_end(SimpleNamespace(features=lambda: z, generator=seeded()))
+    runs = (kmeans(z, 8, metric="cosine", n_init=n, generator=seeded())[0] for n in (1, 10))
+    single, best = (F.normalize(centers, dim=1) for centers in runs)
+    assert torch.equal(net.centers, best) and not torch.equal(best, single)
+
+
 def test_a_watching_first_head_teaches_the_centres_but_not_the_encoder():
     both, index = views(), torch.arange(12)
     watching, teaching = objective(evaluation="kmeans"), objective(heads=[6], n_clusters=6)
@@ -1144,6 +1158,32 @@ def test_self_labelling_continues_the_training(blobs, params):
     np.testing.assert_array_equal(estimator.labels_, estimator.predict(blobs))
     assert estimator.get_params() == quick(self_label_epochs=2, **params).get_params()
     assert isinstance(estimator.net_.objective, SelfLabelling)
+
+
+class Stages(Callback):
+    """What each stage trains with."""
+
+    def __init__(self):
+        self.found = []
+
+    def on_train_begin(self, net, **kwargs):
+        views = [type(view) for view in net.module_.views.augmentations]
+        self.found.append(SimpleNamespace(views=views, optimizer=net.optimizer_, rates=set()))
+
+    def on_batch_end(self, net, **kwargs):
+        self.found[-1].rates |= {group["lr"] for group in net.optimizer_.param_groups}
+
+
+def test_1_8_self_labelling_has_the_plain_and_the_second_view_and_scans_rate(blobs):
+    stages, views = Stages(), (RandomHorizontalFlip(), RandomSolarize(0.5))
+    given = {"optimizer": "sgd", "lr": 0.05, "weight_decay": 0.02, "warmup_epochs": 2}
+    quick(self_label_epochs=3, augment=views, callbacks=[stages], **given).fit(blobs)
+    training, labelling = stages.found
+    assert training.views == [RandomHorizontalFlip, RandomSolarize]
+    assert labelling.views == [nn.Identity, RandomSolarize]
+    assert type(labelling.optimizer) is torch.optim.AdamW
+    assert labelling.rates == {1e-4}
+    assert {group["weight_decay"] for group in labelling.optimizer.param_groups} == {0.02}
 
 
 def test_self_labelling_learns_on_from_encoder_and_centres():
