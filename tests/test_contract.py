@@ -14,6 +14,7 @@ import pytest
 import scipy.sparse
 import torch
 from sklearn.base import clone
+from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline
@@ -24,7 +25,11 @@ from torch.utils.data import Dataset, TensorDataset
 import skdeepclust
 from skdeepclust.backbones.mlp import Flatten
 from skdeepclust.datasets import make_image_blobs
-from skdeepclust.metrics import hungarian_accuracy_scorer, silhouette_scorer
+from skdeepclust.metrics import (
+    clustering_accuracy,
+    hungarian_accuracy_scorer,
+    silhouette_scorer,
+)
 from skdeepclust.model_selection import TransductiveSplit
 
 pytestmark = [
@@ -165,6 +170,13 @@ def test_vectors(method):
     assert estimator.image_shape_in_ is None and estimator.n_features_in_ == 10
     with pytest.raises(ValueError, match="vectors"):
         estimator.predict(UINT8)
+
+
+@each_method
+def test_three_blobs_are_told_apart_entirely(method):
+    X, y = make_blobs(300, n_features=16, centers=3, random_state=0)
+    labels = method(3, max_epochs=10, random_state=0).fit_predict(X)
+    assert clustering_accuracy(y, labels) == 1
 
 
 def test_transform_gives_unit_rows(fitted):
