@@ -285,6 +285,20 @@ def test_seeds_of_many_rows_are_drawn_from_a_part(monkeypatch):
     assert clustering_accuracy(y.numpy(), labels.numpy()) == 1
 
 
+@pytest.mark.parametrize(("k", "candidates"), [(2, 2), (3, 3), (7, 3), (8, 4), (20, 4), (21, 5)])
+def test_b4_each_seed_is_the_best_of_its_candidates(monkeypatch, k, candidates):
+    """2 + floor(ln K) of them, and the best one leaves the least sum of squared distances."""
+    x, drawn, draw = normal(60, 3), [], module._draw
+    monkeypatch.setattr(module, "_draw", lambda *a: drawn.append(draw(*a)) or drawn[-1])
+    seeds = module._initial_centers(x, k, None, 2, False, seeded())
+    assert seeds.shape == (2, k, 3) and len(drawn) == k - 1
+    for run, centers in enumerate(seeds):
+        for j, rows in enumerate(drawn, start=1):
+            left = [torch.cdist(x, torch.cat([centers[:j], x[i][None]])).amin(1) for i in rows[run]]
+            best = rows[run][torch.stack(left).square().sum(1).argmin()]
+            assert len(rows[run]) == candidates and torch.equal(centers[j], x[best])
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_dtype_is_kept(dtype):
     x, y = planted(dtype=dtype)
