@@ -2,13 +2,16 @@
 
 import colorsys
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageOps
 from torch.nn import functional
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tv
 
 from skdeepclust.augment import functional as F
+from skdeepclust.augment.presets import SOLARIZE_FROM
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16]
 BILINEAR = v2.InterpolationMode.BILINEAR
@@ -245,6 +248,13 @@ def test_solarize_is_torchvisions(x):
     y = F.solarize(x, thresholds)
     assert torch.equal(y[:-1], expected)
     assert torch.equal(y[-1], x[-1])
+
+
+def test_solarize_from_128_on_is_pillows():
+    levels = torch.arange(256, dtype=torch.uint8).view(16, 16)
+    expected = np.asarray(ImageOps.solarize(Image.fromarray(levels.numpy()), 128))
+    found = F.solarize(levels[None, None] / 255, torch.tensor([SOLARIZE_FROM]))
+    np.testing.assert_array_equal((found * 255).round().numpy()[0, 0], expected)
 
 
 def test_add_noise_clamps():
