@@ -107,18 +107,19 @@ class SeCuClustering(DeepClusterer):
     the equal share. Lower it for groups of unequal size, or take ``constraint="entropy"``.
 
     Deviations from the official code: by default k-means evaluates, because on small data a
-    first head that teaches from the start often settles in a wrong partition, in which the
-    size constraint then holds it; ``evaluation="head"`` is the published way. In the first
-    epoch the encoder makes no step at all, where the code makes steps of rate zero, whose
-    momentum has a later effect. SeCu's evaluation and self-labelling are not in the official
-    code: the head's evaluation is the largest cosine of the plain image, the self-labelling
-    that of SCAN, on the projection and the centres, with the second view's augmentation and,
-    in place of Adam with weight decay 1e-4 on batches of 1,000, AdamW at the same constant
-    rate with the estimator's own weight decay, momentum and batches. The predictor and the
-    three-layer projector of the code for ImageNet are not there, nor CoKe's losses of one and
-    of many views and its second stage of averaged centres and soft labels. The defaults are for
-    small images and short runs; small data sets take batches of n_samples / 78, since labels
-    and centres move once an epoch.
+    first head that teaches from the start often settles in a wrong partition, in which the size
+    constraint then holds it; ``evaluation="head"`` is the published way. In the first epoch the
+    encoder makes no step at all, where the code makes steps of rate zero, whose momentum has a
+    later effect. Both views pass the network as one batch, the code's one by one: a
+    `norm_batch_size` as large as the batch keeps their statistics apart. SeCu's evaluation and
+    self-labelling are not in the official code: the head's evaluation is the largest cosine of
+    the plain image, the self-labelling that of SCAN, on the projection and the centres, with
+    the second view's augmentation and, in place of Adam with weight decay 1e-4 on batches of
+    1,000, AdamW at the same constant rate with the estimator's own weight decay, momentum and
+    batches. The predictor and the three-layer projector of the code for ImageNet are not there,
+    nor CoKe's losses of one and of many views and its second stage of averaged centres and soft
+    labels. The defaults are for small images and short runs; small data sets take batches of
+    n_samples / 78, since labels and centres move once an epoch.
 
     References
     ----------
