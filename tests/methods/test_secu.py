@@ -770,6 +770,8 @@ def test_terms_are_the_means_of_the_heads(share):
     net = trained(label_weight=share)
     with torch.no_grad():  # the centres have moved since they were frozen
         net.prototypes.add_(0.3 * torch.randn(9, 6))
+        for assigner in net.assigners:  # as large as the cosines are, whose scale then matters
+            assigner.duals.uniform_()
     index, (first, second) = torch.randperm(40)[:12], views(5)
     old = net.labels[:, index].clone()
     duals = [a.duals.clone() for a in net.assigners]
@@ -939,6 +941,7 @@ def test_2_6_2_counts_of_an_epoch():
 
 def test_2_2_means_are_of_both_views_not_normalised_again():
     net, index = trained(centers="mean"), torch.arange(12)
+    net.counts.fill_(2)  # the old centres count, too
     before, counts = net.prototypes.clone(), net.counts.clone()
     x = views(4)
     z1, z2 = F.normalize(copy.deepcopy(net).encoder(torch.cat(x)), dim=1).chunk(2)
