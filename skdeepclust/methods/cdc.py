@@ -104,7 +104,6 @@ class CDCClustering(DeepClusterer):
     """
 
     max_epochs: int = 80
-    lr: float = 1e-3
     warmup_epochs: float = 5
 
     temperature: float = 1.0

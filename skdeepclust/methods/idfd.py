@@ -92,7 +92,6 @@ class IDFDClustering(DeepClusterer):
     (60,)
     """
 
-    embedding_dim: int = 64
     hidden_dim: int | None = None
     max_epochs: int = 150
     lr: float = 3e-3

@@ -89,10 +89,6 @@ class ProPosClustering(DeepClusterer):
     (60,)
     """
 
-    embedding_dim: int = 64
-    hidden_dim: int | None = 256
-    max_epochs: int = 100
-    schedule: str = "cosine"
     warmup_epochs: float = 5
 
     temperature: float = 0.5

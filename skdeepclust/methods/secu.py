@@ -139,7 +139,6 @@ class SeCuClustering(DeepClusterer):
     (60,)
     """
 
-    max_epochs: int = 100
     warmup_epochs: float = 5
 
     constraint: str = "size"
