@@ -22,7 +22,7 @@ from skdeepclust.augment import OF_VECTORS, Views, make_augmentations
 from skdeepclust.augment.presets import drawn_once
 from skdeepclust.backbones import make_backbone
 from skdeepclust.backbones.mlp import Flatten
-from skdeepclust.clusterer import ImageClusterer
+from skdeepclust.clusterer import COUNT, ImageClusterer
 from skdeepclust.engine.checkpoint import Checkpoint, described
 from skdeepclust.engine.device import PRECISIONS, resolve_precision
 from skdeepclust.engine.frozen import Features, FrozenViews, standardised
@@ -42,12 +42,11 @@ from skdeepclust.ops.collective import rank, world_size
 from skdeepclust.persistence import blank, rebuilt_backbone
 from skdeepclust.recipes import RECIPES, Recipe, find
 
-__all__ = ["DeepClusterer"]
+__all__ = ["COUNT", "NON_NEGATIVE", "POSITIVE", "UNIT", "DeepClusterer"]
 
 POSITIVE = Interval(Real, 0, None, closed="neither")
 NON_NEGATIVE = Interval(Real, 0, None, closed="left")
 UNIT = Interval(Real, 0, 1, closed="both")
-COUNT = Interval(Integral, 1, None, closed="left")
 
 # Small data sets take smaller batches: on 1,797 digits more epochs do not make up for fewer steps.
 # Published runs are on more samples and keep their batches.
@@ -102,12 +101,8 @@ class DeepClusterer(ImageClusterer):
     _least_steps: ClassVar[int] = 16
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_clusters": [COUNT],
-        "backbone": [str, nn.Module, callable],
-        "stem": [StrOptions({"auto", "small", "small-pool", "imagenet"})],
-        "weights": [str, os.PathLike, None],
+        **ImageClusterer._parameter_constraints,
         "freeze_backbone": ["boolean"],
-        "image_shape": [tuple, list, None],
         "augment": [str, callable, tuple, list, None],
         "embedding_dim": [COUNT],
         "hidden_dim": [COUNT, None],
@@ -120,15 +115,12 @@ class DeepClusterer(ImageClusterer):
         "weight_decay": [NON_NEGATIVE],
         "schedule": [StrOptions(set(SCHEDULES))],
         "warmup_epochs": [NON_NEGATIVE],
-        "device": [str, torch.device],
         "precision": [StrOptions(set(PRECISIONS))],
         "compile": ["boolean"],
         "callbacks": [list, tuple, None],
         "checkpoint": [str, os.PathLike, None],
         "checkpoint_every": [COUNT],
-        "on_error": [StrOptions({"raise", "skip"})],
         "deterministic": ["boolean"],
-        "random_state": ["random_state"],
         "verbose": [Interval(Integral, 0, 2, closed="both"), "boolean"],
         "storage": [StrOptions(set(STORAGES))],
         "start_resolution": [COUNT, None],

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import nn
 
-from skdeepclust._sklearn import TransformingClusterer, fit_context
+from skdeepclust._sklearn import Interval, StrOptions, TransformingClusterer, fit_context
 from skdeepclust.backbones import auto_backbone
 from skdeepclust.engine.device import resolve_device, resolve_precision
 from skdeepclust.engine.files import ImageFiles, as_lazy
@@ -27,7 +29,9 @@ from skdeepclust.ops.collective import agree
 from skdeepclust.ops.silhouette import simplified_silhouette
 from skdeepclust.persistence import save
 
-__all__ = ["ImageClusterer"]
+__all__ = ["COUNT", "ImageClusterer"]
+
+COUNT = Interval(Integral, 1, None, closed="left")
 
 # Values that reach so many times the range of training, or within such a part of it, are of another
 # range: [0, 1] is a 255th of that of bytes. Dark images come near that, so it is but a warning.
@@ -54,7 +58,16 @@ class ImageClusterer(TransformingClusterer):
     net_: ObjectiveNet
     labels_: np.ndarray
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_clusters": [COUNT],
+        "backbone": [str, nn.Module, callable],
+        "stem": [StrOptions({"auto", "small", "small-pool", "imagenet"})],
+        "weights": [str, os.PathLike, None],
+        "image_shape": [tuple, list, None],
+        "device": [str, torch.device],
+        "on_error": [StrOptions({"raise", "skip"})],
+        "random_state": ["random_state"],
+    }
 
     def _validate_params(self) -> None:
         super()._validate_params()

@@ -1,6 +1,5 @@
 """k-means on the features of a network as it is: the baseline to try first."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from types import SimpleNamespace
@@ -8,12 +7,10 @@ from typing import Any, ClassVar
 
 import torch
 from numpy.random import RandomState
-from torch import Tensor, nn
+from torch import Tensor
 
-from skdeepclust._sklearn import StrOptions
 from skdeepclust.backbones import make_backbone
-from skdeepclust.base import COUNT
-from skdeepclust.clusterer import ImageClusterer
+from skdeepclust.clusterer import COUNT, ImageClusterer
 from skdeepclust.engine.frozen import Features, standardised
 from skdeepclust.engine.images import Images
 from skdeepclust.engine.net import ObjectiveNet
@@ -92,15 +89,8 @@ class BackboneKMeans(ImageClusterer):
     random_state: int | RandomState | None = None
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_clusters": [COUNT],
-        "backbone": [str, nn.Module, callable],
-        "stem": [StrOptions({"auto", "small", "small-pool", "imagenet"})],
-        "weights": [str, os.PathLike, None],
-        "image_shape": [tuple, list, None],
+        **ImageClusterer._parameter_constraints,
         "n_init": [COUNT],
-        "device": [str, torch.device],
-        "on_error": [StrOptions({"raise", "skip"})],
-        "random_state": ["random_state"],
     }
 
     def _prepare(self, images: Images) -> Images:
