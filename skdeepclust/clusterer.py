@@ -300,8 +300,9 @@ class ImageClusterer(TransformingClusterer):
             return -1.0
         z = self.net_.embed(images)
         z = z[np.setdiff1d(np.arange(len(z)), _unreadable(images))]
-        labels = self.net_.probabilities(z).argmax(1)
-        return float(simplified_silhouette(z, self.net_.objective.centers, labels))
+        objective = self.net_.objective
+        labels = objective.probabilities(z).argmax(1)
+        return float(simplified_silhouette(z, objective.centers, labels))
 
     # -- persistence ----------------------------------------------------------------------
 

@@ -150,6 +150,5 @@ class Prediction(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Labels (n,), probabilities (n, n_clusters) and embedding (n, dim) of samples."""
         z = self.learner.embed(x)
-        objective = self.learner.objective
-        p = (objective.scores(z) / objective.probability_temperature).softmax(1)
+        p = self.learner.objective.probabilities(z)
         return p.argmax(1), p, z

@@ -331,7 +331,7 @@ class ObjectiveNet(NeuralNet):
             std = feature_std(z)
             self.collapsed = collapsed(float(std), z.shape[1])
             if self.run.telling:
-                self.health.conclude(self.probabilities(z).argmax(1), std)
+                self.health.conclude(self.objective.probabilities(z).argmax(1), std)
         self.run = self.loop = self.stage = None
         self._listening = {}
         self.gradients.close()
@@ -347,18 +347,18 @@ class ObjectiveNet(NeuralNet):
     @torch.no_grad()
     def infer_proba(self, images: Images) -> np.ndarray:
         """Cluster probabilities (n_samples, n_clusters), float32."""
-        where = self._results
-        p = self._infer_all(images, lambda z: self.probabilities(z).float().to(where))
+        where, probabilities = self._results, self.objective.probabilities
+        p = self._infer_all(images, lambda z: probabilities(z).float().to(where))
         return p.cpu().numpy()
 
     @torch.no_grad()
     def infer(self, images: Images) -> tuple[np.ndarray, np.ndarray]:
         """What `embed` and `infer_proba` give, float32, in one pass over the images."""
-        where, width = self._results, self.objective.centers.shape[1]
+        where, objective = self._results, self.objective
         both = self._infer_all(
-            images, lambda z: torch.cat([z, self.probabilities(z)], 1).float().to(where)
+            images, lambda z: torch.cat([z, objective.probabilities(z)], 1).float().to(where)
         )
-        z, proba = both.cpu().tensor_split([width], dim=1)
+        z, proba = both.cpu().tensor_split([objective.centers.shape[1]], dim=1)
         return z.numpy().copy(), proba.numpy().copy()
 
     def _infer_all(self, images: Images, head: Callable[[Tensor], Tensor]) -> Tensor:
@@ -374,11 +374,6 @@ class ObjectiveNet(NeuralNet):
             rows[done : done + real] = head(self.module_.embed(x))[:real]
             done += real
         return collective.gather_share(rows, slice(start, stop), n)
-
-    def probabilities(self, z: Tensor) -> Tensor:
-        """Softmax of the scores of embeddings (B, dim), at the objective's temperature."""
-        objective = self.objective
-        return (objective.scores(z) / objective.probability_temperature).softmax(1)
 
     @property
     def _where(self) -> torch.device:

@@ -135,6 +135,10 @@ class Objective(nn.Module):
         """Normalised embedding (B, embedding_dim) -> (B, n_clusters), the higher the nearer."""
         return z @ F.normalize(self.centers, dim=1).T
 
+    def probabilities(self, z: Tensor) -> Tensor:
+        """Softmax of the scores (B, n_clusters), at `probability_temperature`."""
+        return (self.scores(z) / self.probability_temperature).softmax(1)
+
     def param_groups(self) -> list[dict[str, Any]]:
         """Optimizer groups.
 
