@@ -76,7 +76,7 @@ class Contingency:
             return linear_sum_assignment(self.dense(), maximize=True)
         rows, columns = _sure_pairs(self.rows, self.columns, self.counts, shape)
         free = _others(rows, shape[0])[self.rows] & _others(columns, shape[1])[self.columns]
-        more = _sparse_pairs(self.rows[free], self.columns[free], self.counts[free], shape)
+        more = _sparse_pairs(self.rows[free], self.columns[free], self.counts[free])
         rows, columns = np.append(rows, more[0]), np.append(columns, more[1])
         # What is left meets in empty cells only: pair it in order.
         left = [np.flatnonzero(_others(*part)) for part in zip((rows, columns), shape, strict=True)]
@@ -110,7 +110,7 @@ def _sure_pairs(
 
 
 def _sparse_pairs(
-    rows: np.ndarray, columns: np.ndarray, counts: np.ndarray, shape: tuple[int, int]
+    rows: np.ndarray, columns: np.ndarray, counts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Best matching of the cells given, in which rows and columns may stay alone."""
     kept_rows, rows = np.unique(rows, return_inverse=True)
