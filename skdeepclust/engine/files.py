@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from joblib import cpu_count
+from PIL.Image import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -177,19 +178,14 @@ def _are_paths(X: Any) -> bool:
 def _holds_pictures(X: Any) -> bool:
     """Whether X is a Dataset, of torch or alike, whose items are images of Pillow or dicts."""
     if isinstance(X, list | tuple | np.ndarray | Tensor) or hasattr(X, "iloc"):
-        return isinstance(X, list | tuple) and len(X) > 0 and _is_pillow(X[0])
+        return isinstance(X, list | tuple) and len(X) > 0 and isinstance(X[0], Image)
     if not hasattr(X, "__getitem__") or not hasattr(X, "__len__") or len(X) == 0:
         return False
     if not isinstance(X, Dataset) and not hasattr(X, "features"):
         return False
     item = X[0]
-    return isinstance(item, dict) or _is_pillow(item[0] if isinstance(item, tuple | list) else item)
-
-
-def _is_pillow(image: Any) -> bool:
-    from PIL import Image
-
-    return isinstance(image, Image.Image)
+    first = item[0] if isinstance(item, tuple | list) else item
+    return isinstance(item, dict) or isinstance(first, Image)
 
 
 def _image_of(item: Any) -> Any:
@@ -202,7 +198,7 @@ def _image_of(item: Any) -> Any:
 
 
 def _as_tensor(image: Any) -> Tensor:
-    if _is_pillow(image):
+    if isinstance(image, Image):
         return from_pillow(image)
     pixels = image if isinstance(image, Tensor) else torch.from_numpy(np.array(image))
     if pixels.dtype != torch.uint8 or pixels.ndim not in (2, 3):
