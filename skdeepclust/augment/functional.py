@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 __all__ = [
+    "CHROMA",
+    "LUMA",
     "add_noise",
     "affine",
     "background",

@@ -17,6 +17,7 @@ import numpy as np
 __all__ = [
     "classes_of",
     "duration",
+    "fit_quietly",
     "open_model",
     "read_folder",
     "refuse_existing",

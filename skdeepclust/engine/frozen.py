@@ -9,7 +9,7 @@ from skdeepclust.augment.views import Views
 from skdeepclust.engine.device import channels_last, inference_batch
 from skdeepclust.engine.images import Images
 
-__all__ = ["Features", "FrozenViews"]
+__all__ = ["Features", "FrozenViews", "standardised"]
 
 
 class Features(Images):

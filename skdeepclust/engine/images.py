@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from skdeepclust.ops.collective import own_share, world_size
 
-__all__ = ["Batches", "Images", "Statistics", "as_array", "as_images"]
+__all__ = ["CHUNK", "Batches", "Images", "Statistics", "as_array", "as_images"]
 
 _CHANNELS = (1, 3, 4)
 # Values that `Statistics` widens to float64 at once: 32 MiB.
