@@ -70,7 +70,7 @@ def propos(shape: Shape) -> nn.Module:
 
     Source: the official code, Hzzone/ProPos @cc35d8c (Huang et al., TPAMI 2022).
     """
-    return nn.Sequential(*_propos(shape))
+    return nn.Sequential(*_simclr(shape, 0.08))
 
 
 def propos_blur(shape: Shape) -> nn.Module:
@@ -78,7 +78,7 @@ def propos_blur(shape: Shape) -> nn.Module:
 
     Source: as `propos`, its ``use_gaussian_blur``.
     """
-    return nn.Sequential(*_propos(shape), _blur(p=0.5))
+    return nn.Sequential(*_simclr(shape, 0.08), _blur(p=0.5))
 
 
 def byol(shape: Shape) -> tuple[nn.Module, nn.Module]:
@@ -125,13 +125,7 @@ def simclr(shape: Shape) -> nn.Module:
     Source: T. Chen et al., ICML 2020; the crops and the size limit of the blur are ours.
     """
     blur = [_blur(p=0.5)] if max(shape[1:]) > 64 else []
-    return nn.Sequential(
-        _crop(shape, 0.2),
-        T.RandomHorizontalFlip(p=0.5),
-        T.ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8),
-        T.RandomGrayscale(p=0.2),
-        *blur,
-    )
+    return nn.Sequential(*_simclr(shape, 0.2), *blur)
 
 
 PRESETS: dict[str, Preset] = {
@@ -252,9 +246,9 @@ def drawn_once(augmentations: Iterable[nn.Module]) -> str | None:
     return None
 
 
-def _propos(shape: Shape) -> Sequence[nn.Module]:
+def _simclr(shape: Shape, smallest: float) -> Sequence[nn.Module]:
     return (
-        _crop(shape, 0.08),
+        _crop(shape, smallest),
         T.RandomHorizontalFlip(p=0.5),
         T.ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8),
         T.RandomGrayscale(p=0.2),
