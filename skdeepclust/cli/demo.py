@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from skdeepclust.cli._arguments import add_json, integer, new_file
-from skdeepclust.cli._results import fit_quietly
+from skdeepclust.cli._results import fit_quietly, scored
 
 __all__ = ["add_to"]
 
@@ -136,9 +136,9 @@ def _figures(target: np.ndarray, found: _Clustering) -> dict[str, float]:
 
 def _print_result(target: np.ndarray, found: _Clustering) -> None:
     figures = _figures(target, found)
-    scores = "  ".join(f"{name.upper()} {figures[name]:.3f}" for name in ("acc", "nmi", "ari"))
+    seconds = figures.pop("seconds")
     sizes = np.sort(np.bincount(found.labels))[::-1]
-    print(f"{found.name}: {scores}  {found.seconds:.1f} s")
+    print(f"{found.name}: {scored(figures)}  {seconds:.1f} s")
     print(f"  cluster sizes {' '.join(map(str, sizes))}", flush=True)
 
 
