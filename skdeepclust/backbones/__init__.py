@@ -15,7 +15,7 @@ from skdeepclust.backbones.pretrained import (
     load_state,
     make_timm,
     read_state,
-    standardise_as_imagenet,
+    standardise_as_trained,
     torchvision_state,
 )
 from skdeepclust.backbones.resnet import make_resnet
@@ -155,7 +155,7 @@ def _by_name(name: str, shape: Shape, stem: str, weights: Any) -> nn.Module:
     if weights is not None:
         _load(net, name, weights)
         if name.startswith("resnet") and stem == "imagenet":
-            standardise_as_imagenet(net, shape[0])
+            standardise_as_trained(net, shape[0])
     return net
 
 

@@ -11,7 +11,7 @@ __all__ = [
     "load_state",
     "make_timm",
     "read_state",
-    "standardise_as_imagenet",
+    "standardise_as_trained",
     "torchvision_state",
 ]
 
@@ -130,7 +130,7 @@ def _fitted(value: Tensor, own: Tensor | None) -> Tensor:
     return value
 
 
-def standardise_as_imagenet(
+def standardise_as_trained(
     net: nn.Module,
     channels: int,
     mean: tuple[float, ...] = IMAGENET_MEAN,
@@ -178,5 +178,5 @@ def make_timm(name: str, channels: int, weights: Any) -> nn.Module:
         load_state(made, read_state(weights), weights)
     if weights is not None:
         cfg: Any = made.pretrained_cfg
-        standardise_as_imagenet(made, channels, cfg["mean"], cfg["std"])
+        standardise_as_trained(made, channels, cfg["mean"], cfg["std"])
     return made
