@@ -222,10 +222,9 @@ class ImageClusterer(TransformingClusterer):
     def predict_proba(self, X: Any) -> np.ndarray:
         """Softmax of the scores of each sample to be in each cluster.
 
-        The scores are the cosine to the centres, minus the squared Euclidean distance for
-        IDFD, and z_c for CDC; the softmax has temperature 0.1, for CDC its
-        `assignment_temperature`. The probabilities rank and compare samples; they are not
-        calibrated.
+        The Notes of each method say what its scores are, and the temperature; by default they
+        are the cosines to the centres, at 0.1. The probabilities rank and compare samples; they
+        are not calibrated.
 
         Parameters
         ----------

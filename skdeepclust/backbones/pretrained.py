@@ -92,7 +92,7 @@ def load_state(net: nn.Module, state: dict[str, Tensor], source: Any) -> None:
     Parameters
     ----------
     net : nn.Module
-        Trained in place of its random weights.
+        Its weights are replaced, in place.
     state : dict of str to Tensor
         May have a classifier, which is left out, and the prefix ``module.``. For a net of
         one channel the filters of three are summed: it sees what a grey image would be in colour.

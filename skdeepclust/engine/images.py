@@ -1,4 +1,4 @@
-"""The only reader of X: whatever the user passes becomes `Images`."""
+"""What X is when it is an array: `Images`, their statistics and their batches."""
 
 import functools
 import hashlib

@@ -150,7 +150,7 @@ class Recipe:
     data : DataSet
         What it was run on.
     fitted : str
-        Split that is trained on, ``"train"`` or ``"train+test"``.
+        Split that is trained on, its parts joined by "+".
     scored : str or None
         Split whose clusters were compared with the classes; None where nobody said.
     settings : mapping of str to Setting
