@@ -226,7 +226,7 @@ def saturation(x: Tensor, factor: Tensor) -> Tensor:
     Parameters
     ----------
     x : Tensor of shape (B, C, H, W)
-        Of another channel count than 3 they are returned as they are.
+        Images with values in [0, 1]; unless C is 3 they are returned as they are.
     factor : Tensor of shape (B,)
         0 makes it grey, 1 is the identity.
 
@@ -251,7 +251,7 @@ def hue(x: Tensor, shift: Tensor) -> Tensor:
     Parameters
     ----------
     x : Tensor of shape (B, C, H, W)
-        Images of another channel count than 3 are returned as they are.
+        Images with values in [0, 1]; unless C is 3 they are returned as they are.
     shift : Tensor of shape (B,)
         Fraction of a full turn, in [-0.5, 0.5]; positive turns red towards green; 0 is the
         identity up to rounding.
@@ -274,7 +274,7 @@ def grayscale(x: Tensor, gray: Tensor) -> Tensor:
     Parameters
     ----------
     x : Tensor of shape (B, C, H, W)
-        Of another channel count than 3 they are returned as they are.
+        Images with values in [0, 1]; unless C is 3 they are returned as they are.
     gray : Tensor of shape (B,), bool
         Which.
 

@@ -14,7 +14,7 @@ _SHARE = 0.5
 
 
 class Resolution(Callback):
-    """Reduce views in the first half of the epochs, rounded down, of a method's first stage.
+    """Small views in the first half of the epochs, rounded down, of a method's first stage.
 
     Parameters
     ----------
@@ -33,12 +33,12 @@ class Resolution(Callback):
 
 
 def check_resolution(side: int, shape: tuple[int, ...], backbone: nn.Module) -> None:
-    """Refuse a side that samples of a shape cannot be reduced to, or a backbone not see.
+    """See that views can have that longer side.
 
     Raises
     ------
     ValueError
-        If that is so.
+        If the samples of that shape are vectors or no larger, or the backbone takes one size only.
     """
     if len(shape) != 3:
         raise ValueError("start_resolution needs images, X holds vectors")

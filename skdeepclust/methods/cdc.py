@@ -79,8 +79,8 @@ class CDCClustering(DeepClusterer):
     **Reconstructed**: the rest, namely two heads on one projection of unit norm, a linear one
     for z_c, z_c of unit norm before the softmax and before Sinkhorn-Knopp, probabilities on the
     query side and balanced codes on the key side, keys without gradient, the early heads, and
-    all values of parameters. The method of this name
-    that is known for calibrated confidences is another one.
+    all values of parameters. The method of this name that is known for calibrated confidences is
+    another one.
 
     Sizes of clusters: all are taken to be equal, which nothing relaxes; groups of very unequal
     size are split and joined.

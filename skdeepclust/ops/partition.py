@@ -121,7 +121,7 @@ def neighbor_information(labels: Tensor, neighbors: Tensor, n_clusters: int) -> 
     Returns
     -------
     Tensor, scalar
-        From 0 to ln K, which clusters of equal size reach that no neighbours are torn apart by.
+        From 0 to ln K, which clusters of equal size reach when they tear no neighbours apart.
     """
     other = labels[neighbors]
     pairs = (labels[:, None] * n_clusters + other).flatten()
