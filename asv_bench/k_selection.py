@@ -14,7 +14,6 @@ the images of some classes only.
 
 import argparse
 import functools
-import json
 import os
 import sys
 from pathlib import Path
@@ -28,7 +27,7 @@ sys.path[:0] = [str(ROOT), str(HERE)]
 import numpy as np  # noqa: E402
 from entrants import DATASETS  # noqa: E402
 from report import table  # noqa: E402
-from results import commit, splice  # noqa: E402
+from results import commit, put, read, splice, write_lines  # noqa: E402
 
 FILE = HERE / "results" / "k_selection.json"
 PAGE = ROOT / "docs" / "no_idea_of_k.md"
@@ -122,7 +121,7 @@ def run(args):
         if dataset not in args.datasets or method not in args.methods:
             continue
         for job in [(dataset, method, k, seed) for k in numbers for seed in seeds]:
-            rows = read()
+            rows = read(FILE)
             done = {tuple(row[name] for name in KEY) for row in rows}
             wanted = [c for c in args.criteria if args.force or (*job, c) not in done]
             if not wanted:
@@ -135,14 +134,9 @@ def run(args):
                 save(row | {"commit": commit()})
 
 
-def read():
-    return json.loads(FILE.read_text()) if FILE.exists() else []
-
-
 def save(row):
-    rows = [old for old in read() if any(old[name] != row[name] for name in KEY)] + [row]
-    rows.sort(key=lambda row: [str(row[name]) for name in KEY])
-    FILE.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
+    rows = [old for old in read(FILE) if any(old[name] != row[name] for name in KEY)] + [row]
+    write_lines(FILE, sorted(rows, key=lambda row: [str(row[name]) for name in KEY]))
 
 
 def render(rows):
@@ -179,16 +173,10 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if not (args.table or args.check):
         run(args)
-    block = render(read())
-    text = splice(PAGE.read_text(), block, PAGE.name)
-    if args.check:
-        stale = text != PAGE.read_text()
-        if stale:
-            print(f"{PAGE.name} is not what was found. Run with --table.")
-        return int(stale)
-    PAGE.write_text(text)
-    print(block)
-    return 0
+    block = render(read(FILE))
+    if not args.check:
+        print(block)
+    return put({PAGE: splice(PAGE.read_text(), block, PAGE.name)}, args.check)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ defaults on features that are computed once, augmented by noise.
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -20,18 +19,14 @@ ROOT = HERE.parent
 sys.path[:0] = [str(ROOT), str(HERE)]
 
 from report import hardware, measured, short, spread, table  # noqa: E402
-from results import check, commit, cpu_model, read, splice  # noqa: E402
+from results import commit, cpu_model, put, read, splice, write_lines  # noqa: E402
+
+import skdeepclust  # noqa: E402
 
 FILE = HERE / "results" / "pretrained.json"
 PAGE = ROOT / "docs" / "pretrained.md"
 SHAPE = (3, 160, 160)
-METHODS = (
-    "BackboneKMeans",
-    "IDFDClustering",
-    "ProPosClustering",
-    "SeCuClustering",
-    "CDCClustering",
-)
+METHODS = ("BackboneKMeans", *skdeepclust.METHODS)
 
 
 def efficientnet_lite():
@@ -59,7 +54,6 @@ def fit(folder, name, seed):
     """One row: a method, fitted to the files and scored by the names of their folders."""
     import torch
 
-    import skdeepclust
     from skdeepclust.metrics import clustering_report
 
     files = skdeepclust.ImageFiles(folder, image_shape=SHAPE)
@@ -91,8 +85,7 @@ def run(args):
                 continue
             rows.append(fit(args.folder, name, seed))
             rows.sort(key=lambda row: (METHODS.index(row["method"]), row["seed"]))
-            lines = ",\n".join(json.dumps(row) for row in rows)
-            FILE.write_text(f"[\n{lines}\n]\n")
+            write_lines(FILE, rows)
             print(rows[-1], flush=True)
 
 
@@ -121,13 +114,8 @@ def main():
     args = parser.parse_args()
     if args.folder and not (args.table or args.check):
         run(args)
-    wanted = {PAGE: splice(PAGE.read_text(), render(), PAGE.name)}
-    if args.check:
-        if stale := check(wanted):
-            raise SystemExit(f"{stale[0]} is out of date: run asv_bench/pretrained.py --table")
-    else:
-        PAGE.write_text(wanted[PAGE])
+    return put({PAGE: splice(PAGE.read_text(), render(), PAGE.name)}, args.check)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

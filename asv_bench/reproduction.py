@@ -6,6 +6,7 @@ import json
 from gpu import ROOFLINE
 from published import ABLATION, ALL, FAST, FIRST, METHODS, SMALL, TRADE_OFF, has, recipe
 from report import GRID, SCORES, software, spread, table
+from results import put
 
 MISSING = "not yet measured"
 SHARE = 0.6  # of the roofline that the expected minutes are worked out with
@@ -217,15 +218,10 @@ def beside_published_elsewhere(found):
 def main(args):
     """Write the page and its plots, or with --check compare the page; the exit status."""
     rows, path = recorded(args.out), args.root / "docs" / "reproduction.md"
-    text = render(rows)
-    if args.check:
-        stale = not path.exists() or path.read_text() != text
-        if stale:
-            print(f"Not what the recorded runs give: {path.name}. Run with --table.")
-        return int(stale)
-    path.write_text(text)
-    draw(rows, path.parent)
-    return 0
+    status = put({path: render(rows)}, args.check)
+    if not args.check:
+        draw(rows, path.parent)
+    return status
 
 
 # -- plots --------------------------------------------------------------------------------

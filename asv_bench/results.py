@@ -188,11 +188,15 @@ def save(path, row):
 
 
 def write(path, rows):
+    """Save rows in the order of the tables."""
+    names = list(entrants())
+    write_lines(path, sorted(rows, key=lambda r: (place(r, names), r["device"], r["seed"])))
+
+
+def write_lines(path, rows):
     """Save rows, one a line, so that a difference between versions can be read."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    names = list(entrants())
-    rows = sorted(rows, key=lambda row: (place(row, names), row["device"], row["seed"]))
-    lines = ",\n".join(json.dumps(row) for row in rows)
+    lines = ",\n".join(map(json.dumps, rows))
     scratch = path.with_suffix(".tmp")
     scratch.write_text(f"[\n{lines}\n]\n")
     scratch.replace(path)
@@ -235,11 +239,17 @@ def splice(text, block, name):
     return f"{before}{BEGIN}\n{block}\n{END}{rest.split(END)[1]}"
 
 
-def check(wanted):
-    """Names of the files that are not what the recorded runs give."""
-    return [
+def put(wanted, check):
+    """Write pages, or with `check` tell which are out of date; the exit status."""
+    stale = [
         path.name for path, text in wanted.items() if not path.exists() or path.read_text() != text
     ]
+    if check and stale:
+        print(f"Not what the recorded runs give: {', '.join(stale)}. Run with --table.")
+    elif not check:
+        for path, text in wanted.items():
+            path.write_text(text)
+    return int(check and bool(stale))
 
 
 # -- the command line ---------------------------------------------------------------------
@@ -280,15 +290,11 @@ def add_choices(parser):
 def main(argv=None):
     args = parse(argv)
     if args.check:
-        stale = check(texts(args.out, args.root))
-        if stale:
-            print(f"Not what the recorded runs give: {', '.join(stale)}. Run with --table.")
-        return int(bool(stale))
+        return put(texts(args.out, args.root), check=True)
     if not args.table:
         run(args)
     if args.table or not args.trial:
-        for path, text in texts(args.out, args.root).items():
-            path.write_text(text)
+        put(texts(args.out, args.root), check=False)
         draw(recorded(args.out), args.root / "docs")
     return 0
 

@@ -28,7 +28,7 @@ sys.path[:0] = [str(ROOT), str(HERE)]
 
 import numpy as np  # noqa: E402
 from report import short, table  # noqa: E402
-from results import commit, cpu_model, splice  # noqa: E402
+from results import commit, cpu_model, put, splice  # noqa: E402
 
 FILE = HERE / "results" / "side_by_side.json"
 GPU_FILE = HERE / "results" / "gpu.json"
@@ -497,14 +497,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if not (args.table or args.check):
         measure(args.only)
-    text = splice(PAGE.read_text(), render(read()), PAGE.name)
-    if args.check:
-        stale = text != PAGE.read_text()
-        if stale:
-            print(f"{PAGE.name} is not what was measured. Run with --table.")
-        return int(stale)
-    PAGE.write_text(text)
-    return 0
+    return put({PAGE: splice(PAGE.read_text(), render(read()), PAGE.name)}, args.check)
 
 
 if __name__ == "__main__":
