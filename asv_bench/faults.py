@@ -14,7 +14,6 @@ import gc
 import json
 import os
 import platform
-import re
 import resource
 import shutil
 import signal
@@ -31,6 +30,7 @@ from collapse import collapse
 from fuzz import inputs, judged, parameters
 from odd import odd
 from ranks import ranks
+from results import cpu_model, put, splice
 from skorch.callbacks import Callback
 from subjects import images, make, same
 
@@ -381,20 +381,7 @@ def _more(row):
     return ""
 
 
-def put_table(check):
-    start, end = "<!-- faults -->\n", "\n<!-- /faults -->"
-    text = DOCS.read_text()
-    made = re.sub(
-        f"(?s){start}.*?{end}",
-        lambda _: start + table(json.loads(RESULTS.read_text())) + end,
-        text,
-    )
-    if check and made != text:
-        raise SystemExit(f"{DOCS} is not what {RESULTS} gives: run {__file__} --table")
-    DOCS.write_text(made)
-
-
-def main():
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS))
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full counts")
@@ -402,17 +389,18 @@ def main():
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--victim", nargs=2, help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.victim:
         return victim(*args.victim)
     if args.table or args.check:
-        return put_table(args.check)
+        block = table(json.loads(RESULTS.read_text()))
+        return put({DOCS: splice(DOCS.read_text(), block, DOCS.name)}, args.check)
     found = {"parts": {}}
     if args.out and args.out.exists():
         found = json.loads(args.out.read_text())
     about = {
         "commit": commit(), "python": platform.python_version(), "torch": torch.__version__,
-        "processor": processor(), "threads": torch.get_num_threads(),
+        "processor": cpu_model(), "threads": torch.get_num_threads(),
     }  # fmt: skip
     for name in args.only:
         started = time.perf_counter()
@@ -431,12 +419,5 @@ def commit():
     return done.stdout.strip() or "unknown"
 
 
-def processor():
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":")[1].strip()
-    return platform.processor()
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

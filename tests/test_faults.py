@@ -68,15 +68,13 @@ def test_the_table_says_what_was_measured_with_which_commit(faults, tmp_path, mo
     monkeypatch.setattr(faults, "PARTS", {"one": (lambda scale: {"passed": 3, "of": 4}, "a fault")})
     monkeypatch.setattr(faults, "commit", lambda: "0123456789")
     out, docs = tmp_path / "faults.json", tmp_path / "docs.md"
-    docs.write_text("<!-- faults -->\nold\n<!-- /faults -->\n")
+    docs.write_text("<!-- results:begin -->\nold\n<!-- results:end -->\n")
     monkeypatch.setattr(faults, "RESULTS", out)
     monkeypatch.setattr(faults, "DOCS", docs)
-    monkeypatch.setattr("sys.argv", ["faults.py", "--only", "one", "--out", str(out)])
-    faults.main()
+    faults.main(["--only", "one", "--out", str(out)])
     assert json.loads(out.read_text())["parts"]["one"]["commit"] == "0123456789"
-    faults.put_table(check=False)
+    assert faults.main(["--table"]) == 0
     assert "| a fault | 4 | 3 |" in docs.read_text() and "one: commit 0123456" in docs.read_text()
-    faults.put_table(check=True)
+    assert faults.main(["--check"]) == 0
     docs.write_text(docs.read_text().replace("| 3 |", "| 4 |"))
-    with pytest.raises(SystemExit):
-        faults.put_table(check=True)
+    assert faults.main(["--check"]) == 1
