@@ -58,7 +58,7 @@ class Images(Dataset):
         self.dtype = dtype
         self._resident = device.type != "cpu" and storage != "host"
         self._plain = self._place(data)
-        self._views = self._plain if canvas is None else self._place(canvas)
+        self._canvas = self._plain if canvas is None else self._place(canvas)
         self._stretch = None if canvas is None else self._place(stretch)
 
     def _place(self, data: Any) -> Any:
@@ -105,7 +105,7 @@ class Images(Dataset):
         moved = torch.cat(parts).to(self.device).split([len(part) for part in parts])
         for part, index in zip(parts, moved, strict=True):
             at = index if self._resident else part
-            batch = {"x": self._take(self._views, at), "index": index}
+            batch = {"x": self._take(self._canvas, at), "index": index}
             if self._stretch is not None:
                 batch["stretch"] = self._take(self._stretch, at)
             yield batch
