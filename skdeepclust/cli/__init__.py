@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import difflib
-import importlib
 import io
 import json
 import os
@@ -13,6 +12,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+import skdeepclust
 from skdeepclust.cli import demo, fit, predict, recipes, report
 
 __all__ = ["main"]
@@ -87,8 +87,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Deep image clustering: sort unlabelled images into clusters.",
         epilog="Begin with: skdeepclust fit FOLDER",
     )
-    version = importlib.import_module("skdeepclust").__version__
-    parser.add_argument("--version", action="version", version=f"skdeepclust {version}")
+    version = f"skdeepclust {skdeepclust.__version__}"
+    parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module in (demo, fit, predict, report, recipes):
         command = module.add_to(commands)

@@ -3,12 +3,13 @@
 import argparse
 import ast
 import difflib
-import importlib
 import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import skdeepclust
 
 __all__ = [
     "UNTRAINED",
@@ -32,13 +33,12 @@ UNTRAINED = "BackboneKMeans"
 
 def method(text: str) -> str:
     """Class name of a method that trains, from that or its short form."""
-    return _named(text, list(importlib.import_module("skdeepclust").METHODS))
+    return _named(text, list(skdeepclust.METHODS))
 
 
 def estimator(text: str) -> str:
     """Class name of any estimator, from that or its short form."""
-    methods = importlib.import_module("skdeepclust").METHODS
-    return _named(text, [*methods, UNTRAINED])
+    return _named(text, [*skdeepclust.METHODS, UNTRAINED])
 
 
 def short(name: str) -> str:

@@ -1,7 +1,6 @@
 """``skdeepclust demo``: all methods on real images."""
 
 import argparse
-import importlib
 import importlib.util
 import sys
 import time
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+import skdeepclust
 from skdeepclust.cli._arguments import add_json, integer, new_file
 from skdeepclust.cli._results import fit_quietly, scored
 
@@ -104,7 +104,7 @@ def _cluster_all(
     import torch
     from joblib import Parallel, cpu_count, delayed
 
-    names = importlib.import_module("skdeepclust").METHODS
+    names = skdeepclust.METHODS
     jobs = args.jobs or (1 if torch.cuda.is_available() else cpu_count())
     settings: dict[str, Any] = {"random_state": args.seed}
     if args.epochs is not None:
@@ -118,8 +118,7 @@ def _cluster_all(
 def _cluster(
     name: str, images: np.ndarray, n_clusters: int, settings: dict[str, Any]
 ) -> _Clustering:
-    method = getattr(importlib.import_module("skdeepclust"), name)
-    model = method(n_clusters, **settings)
+    model = getattr(skdeepclust, name)(n_clusters, **settings)
     print(f"\n{name}: training for {model.max_epochs} epochs", file=sys.stderr, flush=True)
     start = time.perf_counter()
     fit_quietly(model, images)

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import importlib
 import inspect
 import os
 import re
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+import skdeepclust
 from skdeepclust.cli._arguments import (
     UNTRAINED,
     add_classes,
@@ -165,7 +165,7 @@ def _estimator(args: argparse.Namespace) -> Any:
     """The estimator that the arguments describe, not fitted."""
     from skdeepclust.engine.device import resolve_device
 
-    method = getattr(importlib.import_module("skdeepclust"), args.method)
+    method = getattr(skdeepclust, args.method)
     chosen = _chosen_parameters(args, list(inspect.signature(method).parameters))
     if args.recipe is None:
         model = method(**chosen)

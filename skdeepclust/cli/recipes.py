@@ -1,9 +1,9 @@
 """``skdeepclust recipes``: print published settings."""
 
 import argparse
-import importlib
 from typing import Any
 
+import skdeepclust
 from skdeepclust.cli._arguments import add_json, method, short
 
 __all__ = ["add_to"]
@@ -33,7 +33,7 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
         recipe = find(args.method, args.name)
         print(recipe)
         return _described(recipe)
-    names = [args.method] if args.method else importlib.import_module("skdeepclust").METHODS
+    names = [args.method] if args.method else skdeepclust.METHODS
     for name in names:
         _list(name, RECIPES.get(name, ()))
     return {name: [_described(recipe) for recipe in RECIPES.get(name, ())] for name in names}
