@@ -16,6 +16,7 @@ from skdeepclust.engine.objective import Objective
 from skdeepclust.inspection import ClusterGalleryDisplay, TrainingCurvesDisplay
 from skdeepclust.metrics import clustering_report
 from skdeepclust.nn.heads import Encoder
+from skdeepclust.ops.collective import gather
 from skdeepclust.ops.kmeans import kmeans
 
 # %%
@@ -33,7 +34,7 @@ class BarlowTwins(Objective):
         self.encoder = Encoder(backbone, (hp.hidden_dim,), hp.embedding_dim)
 
     def forward(self, views, index):
-        a, b = (self.encoder(view) for view in views)
+        a, b = (gather(self.encoder(view)) for view in views)  # of all processes
         a, b = ((z - z.mean(0)) / (z.std(0) + 1e-6) for z in (a, b))
         correlation = a.T @ b / len(a)
         same = correlation.diagonal()
@@ -52,6 +53,7 @@ class BarlowTwins(Objective):
         return kmeans(z, self.hp.n_clusters, metric="cosine", n_init=3, generator=run.generator)
 
     def health(self, run):
+        # A pass over the images after each epoch; the methods of the package do without.
         return Vitals(self.clustered(run)[1], feature_std(run.features()))
 
     def on_train_end(self, run):
