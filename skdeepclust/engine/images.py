@@ -20,7 +20,7 @@ _CHANNELS = (1, 3, 4)
 CHUNK = 1 << 22
 
 
-class Images(Dataset):
+class Images:
     """Samples in memory, all of one shape: (n, C, H, W) images or (n, F) vectors.
 
     Parameters
@@ -95,9 +95,6 @@ class Images(Dataset):
     def __len__(self) -> int:
         return len(self.host)
 
-    def __getitem__(self, index: int) -> Tensor:
-        return self.take(torch.tensor([index]))[0]
-
     def batches(self, indices: Iterable[Tensor]) -> Iterator[dict[str, Tensor]]:
         """Training batches at indices (B,): ``x``, ``index`` and, of a canvas, ``stretch``."""
         parts = list(indices)
@@ -109,10 +106,6 @@ class Images(Dataset):
             if self._stretch is not None:
                 batch["stretch"] = self._take(self._stretch, at)
             yield batch
-
-    def take(self, index: Tensor) -> Tensor:
-        """Samples at `index` (B,), on the device."""
-        return self._take(self._plain, index.to(self.device if self._resident else "cpu"))
 
     def _take(self, data: Any, index: Tensor) -> Tensor:
         if self._resident:

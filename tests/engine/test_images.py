@@ -23,6 +23,11 @@ def images(n=10, dtype=torch.float32):
     return Images(np.arange(n, dtype=np.float32)[:, None], CPU, dtype)
 
 
+def batch(images, *index):
+    (made,) = images.batches([torch.tensor(index)])
+    return made["x"]
+
+
 def batches(n, batch_size, drop_last=False, weights=None, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return Batches(images(n), batch_size, drop_last, generator, weights)
@@ -180,7 +185,7 @@ def test_a_read_only_memmap_is_not_copied(tmp_path, dtype, last):
 def test_batches_of_a_memmap_do_not_warn_or_write(tmp_path, recwarn):
     np.save(tmp_path / "X.npy", nchw())
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
-    Images(mapped, CPU, torch.float32).take(torch.tensor([0, 2])).zero_()
+    batch(Images(mapped, CPU, torch.float32), 0, 2).zero_()
     np.testing.assert_array_equal(mapped, nchw())
     assert not recwarn.list
 
@@ -188,12 +193,8 @@ def test_batches_of_a_memmap_do_not_warn_or_write(tmp_path, recwarn):
 # -- Images ---------------------------------------------------------------------------------
 
 
-def test_take_keeps_the_order_asked_for():
-    assert images().take(torch.tensor([3, 1, 3])).tolist() == [[3], [1], [3]]
-
-
-def test_an_item_is_one_sample():
-    assert images()[4].tolist() == [4]
+def test_a_batch_keeps_the_order_asked_for():
+    assert batch(images(), 3, 1, 3).tolist() == [[3], [1], [3]]
 
 
 @pytest.mark.parametrize(
@@ -211,7 +212,7 @@ def test_an_item_is_one_sample():
 )
 def test_dtype_of_batches(stored, computed, delivered):
     data = np.ones((3, 2), stored)
-    assert Images(data, CPU, computed).take(torch.tensor([0])).dtype == delivered
+    assert batch(Images(data, CPU, computed), 0).dtype == delivered
 
 
 @pytest.mark.parametrize("n", [1, 3, 4, 5, 8])
