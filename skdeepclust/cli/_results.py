@@ -22,8 +22,8 @@ __all__ = [
     "read_folder",
     "refuse_existing",
     "relative",
-    "scored",
     "scores",
+    "scores_in_words",
     "sort_files",
     "title_of",
     "told_warnings",
@@ -91,7 +91,7 @@ def title_of(folder: Path) -> str:
     return f"Clusters of {folder.resolve().name}"
 
 
-def scored(found: dict[str, float]) -> str:
+def scores_in_words(found: dict[str, float]) -> str:
     """Return scores as people read them."""
     return "  ".join(f"{name.upper()} {value:.3f}" for name, value in found.items())
 

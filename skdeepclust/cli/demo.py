@@ -13,7 +13,7 @@ import numpy as np
 
 import skdeepclust
 from skdeepclust.cli._arguments import add_json, integer, new_file
-from skdeepclust.cli._results import fit_quietly, scored
+from skdeepclust.cli._results import fit_quietly, scores_in_words
 
 __all__ = ["add_to"]
 
@@ -137,7 +137,7 @@ def _print_result(target: np.ndarray, found: _Clustering) -> None:
     figures = _figures(target, found)
     seconds = figures.pop("seconds")
     sizes = np.sort(np.bincount(found.labels))[::-1]
-    print(f"{found.name}: {scored(figures)}  {seconds:.1f} s")
+    print(f"{found.name}: {scores_in_words(figures)}  {seconds:.1f} s")
     print(f"  cluster sizes {' '.join(map(str, sizes))}", flush=True)
 
 

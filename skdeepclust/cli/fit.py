@@ -33,8 +33,8 @@ from skdeepclust.cli._results import (
     fit_quietly,
     read_folder,
     relative,
-    scored,
     scores,
+    scores_in_words,
     sort_files,
     title_of,
     told_warnings,
@@ -346,7 +346,7 @@ def _print_result(result: dict[str, Any]) -> None:
     if result["skipped"]:
         lines.append(f"{unreadable(result['skipped'])} in labels.csv")
     if result["scores"]:
-        lines.append(f"against the classes: {scored(result['scores'])}")
+        lines.append(f"against the classes: {scores_in_words(result['scores'])}")
     for name in ("labels", "model", "clusters", "report"):
         if result[name]:
             lines.append(f"  {name:<9}{result[name]}")

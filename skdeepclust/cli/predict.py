@@ -10,8 +10,8 @@ from skdeepclust.cli._results import (
     open_model,
     read_folder,
     refuse_existing,
-    scored,
     scores,
+    scores_in_words,
     told_warnings,
     unreadable,
     write_labels,
@@ -61,7 +61,7 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
     if skipped:
         print(unreadable(skipped), file=sys.stderr)
     if found:
-        print(f"against the classes: {scored(found)}", file=sys.stderr)
+        print(f"against the classes: {scores_in_words(found)}", file=sys.stderr)
     return {
         "n_images": len(names),
         "labels": dict(zip(names, labels.tolist(), strict=True)),
