@@ -45,7 +45,7 @@ class Checkpoint:
         self.folder = Path(os.path.expanduser(folder))
         self.every = every
         self.identity = dict(identity)
-        self.stages = 0
+        self.n_stages = 0
 
     def __enter__(self) -> Self:
         if rank() == 0:
@@ -76,8 +76,8 @@ class Checkpoint:
 
     def stage(self) -> "Stage":
         """The next stage of the training; most methods have one."""
-        self.stages += 1
-        return Stage(self, self.folder / f"stage{self.stages}.safetensors")
+        self.n_stages += 1
+        return Stage(self, self.folder / f"stage{self.n_stages}.safetensors")
 
     def differences(self, identity: Mapping[str, Any]) -> list[str]:
         """What is other than in the training that was written, in words."""
