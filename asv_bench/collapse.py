@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import torch
 from skorch.callbacks import Callback
-from subjects import images
+from subjects import METHODS, images
 from torch import nn
 
 import skdeepclust
@@ -90,11 +90,15 @@ def told(name, X, n_clusters, seed, **params):
     return [str(w.message) for w in caught if w.category is CollapseWarning]
 
 
+def some(kinds, scale):
+    """A share of all kinds, each with every method."""
+    pairs = [(kind, name) for kind in kinds for name in METHODS]
+    return pairs[: round(len(pairs) * scale)]
+
+
 def collapse(scale):
     """Five kinds of collapse and 13 data sets, each with every method."""
-    methods = list(skdeepclust.METHODS)
-    planted = [(kind, name) for kind in PLANTED for name in methods][: round(20 * scale)]
-    healthy = [(kind, name) for kind in HEALTHY for name in methods][: round(52 * scale)]
+    planted, healthy = some(PLANTED, scale), some(HEALTHY, scale)
     reported, alarms = [], []
     for i, (kind, name) in enumerate(planted):
         data, params = PLANTED[kind]

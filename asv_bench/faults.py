@@ -32,7 +32,7 @@ from odd import odd
 from ranks import ranks
 from results import cpu_model, put, splice
 from skorch.callbacks import Callback
-from subjects import images, make, same
+from subjects import METHODS, images, make, same
 
 import skdeepclust
 from skdeepclust.engine.archive import read
@@ -47,7 +47,7 @@ def broken_off(number, scale):
     """Start a training in a process of its own, send a signal at a random moment, go on."""
     rng, outcome = np.random.default_rng(0), {}
     X = images()
-    for name in skdeepclust.METHODS:
+    for name in METHODS:
         unbroken, passed, slowest = make(name).fit(X), 0, 0.0
         for _ in range(round(20 * scale)):
             with tempfile.TemporaryDirectory() as folder:
@@ -173,8 +173,8 @@ def poisoned(scale):
     rng, n, passed = np.random.default_rng(0), round(100 * scale), 0
     X, outcome = images(), {"recovered": 0, "error": 0, "missed": 0}
     for i in range(n):
-        name = list(skdeepclust.METHODS)[i % 4]
-        what, step = ("batch", "gradient", "weight")[i // 4 % 3], int(rng.integers(1, 16))
+        name, turn = METHODS[i % len(METHODS)], i // len(METHODS)
+        what, step = ("batch", "gradient", "weight")[turn % 3], int(rng.integers(1, 16))
         poison = Poison(what, step)
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
@@ -263,7 +263,7 @@ def leaks(scale):
     for i in range(n):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            make(list(skdeepclust.METHODS)[i % 4], **params).fit(X)
+            make(METHODS[i % len(METHODS)], **params).fit(X)
         if i == 9:
             gc.collect()
             start, opened, threads = rss(), len(list(files.iterdir())), threading.active_count()

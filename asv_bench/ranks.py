@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from skorch.callbacks import Callback
-from subjects import images, make, same
+from subjects import METHODS, images, make, same
 
-import skdeepclust
 from skdeepclust.ops.collective import rank
 
 HERE = Path(__file__).resolve()
@@ -92,7 +91,7 @@ def ranks(scale):
     rng, points, seconds = np.random.default_rng(0), [], []
     with tempfile.TemporaryDirectory() as folder:
         for i in range(max(1, round(10 * scale))):
-            name, at = list(skdeepclust.METHODS)[i % 4], f"{i}"
+            name, at = METHODS[i % len(METHODS)], f"{i}"
             Path(folder, at).mkdir()
             seconds.append(killed(Path(folder, at), name, i // 2 % 2, int(rng.integers(1, 16))))
             points.append((name, at))

@@ -11,6 +11,7 @@ import torch  # noqa: E402
 import skdeepclust  # noqa: E402
 from skdeepclust.datasets import load_digits_images  # noqa: E402
 
+METHODS = list(skdeepclust.METHODS)
 SHORT = {"max_epochs": 4, "warmup_epochs": 1, "random_state": 0}
 OWN = {"ProPosClustering": {"scattering_warmup": 1}, "SeCuClustering": {"self_label_epochs": 2}}
 TINY = {"max_epochs": 1, "backbone": "mlp", "embedding_dim": 4}

@@ -76,7 +76,8 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
         type=estimator,
         default="ProPosClustering",
         metavar="NAME",
-        help="propos (default), idfd, secu or cdc; or kmeans, on a pretrained network",
+        help=f"{', '.join(map(short, skdeepclust.METHODS))} (default: propos); or kmeans, on a "
+        "pretrained network",
     )
     _add_training(fit)
     _add_results(fit)
