@@ -87,9 +87,9 @@ SHARED = """n_clusters : int, default=8
         epoch.
     storage : {{"auto", "device", "host", "stream"}}, default="auto"
         Where training images are held: decoded on the device, in the host's memory, or not
-        at all, so that every epoch decodes the files again. ``"auto"`` takes the first that
-        has room, for which they may take half of the device's free memory and a quarter of
-        the host's.
+        at all, so that every epoch decodes the files again. ``"auto"`` takes the device where
+        they take at most half of its free memory, else the host; files that would take more
+        than a quarter of the host's free memory are not held.
     start_resolution : int, default=None
         Longer side in pixels of the views in the first half of `max_epochs`, which makes it
         faster; a common choice is three quarters of the images' side. Pseudo-labels from

@@ -154,7 +154,8 @@ def for_training(
     on_error : {"raise", "skip"}
         What to do about images that cannot be read.
     storage : {"auto", "device", "host", "stream"}
-        Where to hold the images; "auto" takes the first of the others that has room.
+        Where to hold the images; with "auto" nowhere if they take more than a quarter of the
+        host's free memory, else on the device where they fit, see `fits`.
 
     Returns
     -------
@@ -225,13 +226,12 @@ def _blocks(reader: Streamed, kept: _Kept | None) -> Iterator[np.ndarray]:
 def _place(
     lazy: LazyImages, canvas: tuple[int, int] | None, device: torch.device, storage: str
 ) -> str:
+    if storage != "auto":
+        return storage
     n_bytes = int(np.prod(lazy.shape))
     if canvas is not None:
         n_bytes += len(lazy) * lazy.image_shape[0] * canvas[0] * canvas[1]
-    if storage != "auto":
-        return storage
-    in_memory = n_bytes <= _HOST_SHARE * free_host_memory()
-    if not in_memory:
+    if n_bytes > _HOST_SHARE * free_host_memory():
         return "stream"
     return "device" if fits(n_bytes, device) else "host"
 
