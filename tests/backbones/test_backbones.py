@@ -35,7 +35,7 @@ class Net(nn.Module):
         return self.norm(self.linear(x.flatten(1)))
 
 
-def test_a3_resnet18_small_stem_with_a_linear_head():
+def test_resnet18_small_stem_with_a_linear_head():
     assert count(Encoder(make_backbone("resnet18", (3, 32, 32)), (), 128)) == 11_234_496
 
 
@@ -57,7 +57,7 @@ def test_small_stem_keeps_the_resolution():
     assert net.maxpool(net.conv1(x)).shape == (1, 64, 32, 32)
 
 
-def test_1_5_small_stem_with_pooling_has_secus_sizes_on_stl10():
+def test_small_stem_with_pooling_has_secus_sizes_on_stl10():
     net = make_backbone("resnet18", (3, 96, 96), "small-pool").eval()
     assert net.conv1.kernel_size == (3, 3)
     x, sides = net.maxpool(net.conv1(torch.zeros(1, 3, 96, 96))), []

@@ -48,7 +48,7 @@ def test_equal_features_have_no_std():
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.099, True), (0.101, False)])
-def test_r3_collapse_is_a_tenth_of_the_healthy_std(share, expected):
+def test_collapse_is_a_tenth_of_the_healthy_std(share, expected):
     assert collapsed(share / math.sqrt(64), 64) is expected
 
 

@@ -258,8 +258,8 @@ def test_drop_last_leaves_full_batches(n, sizes):
 @pytest.mark.parametrize(
     ("n", "batch_size", "drop_last", "steps"),
     [
-        (50_000, 128, False, 391),  # A10.10
-        (60_000, 512, True, 117),  # B11.9
+        (50_000, 128, False, 391),  # IDFD
+        (60_000, 512, True, 117),  # ProPos
         (60_000, 256, True, 234),
         (19_500, 256, True, 76),
     ],
@@ -270,7 +270,7 @@ def test_steps_of_an_epoch(n, batch_size, drop_last, steps):
     assert sum(1 for _ in source) == steps
 
 
-def test_a10_10_the_last_batch_of_idfd_has_80_images():
+def test_the_last_batch_of_idfd_has_80_images():
     assert len(indices(batches(50_000, 128))[-1]) == 80
 
 
@@ -288,7 +288,7 @@ def test_epochs_are_shuffled_anew_and_repeat_by_generator():
     assert indices(batches(50, 8, seed=1)) != first
 
 
-def test_b11_12_resampling_gives_every_cluster_the_same_share():
+def test_resampling_gives_every_cluster_the_same_share():
     labels = torch.tensor([0] * 900 + [1] * 90 + [2] * 10)
     source = batches(1000, 100, True, weights=lambda: 1 / torch.bincount(labels)[labels])
     drawn = torch.tensor([i for _ in range(60) for index in indices(source) for i in index])

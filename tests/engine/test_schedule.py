@@ -10,7 +10,7 @@ from skdeepclust.engine.schedule import SCHEDULES, Schedule, lr_factor
 @pytest.mark.parametrize(
     ("epoch", "lr"), [(0, 3e-2), (600, 3e-3), (950, 3e-4), (1300, 3e-5), (1650, 3e-6)]
 )
-def test_a10_10_idfd_multistep(epoch, lr):
+def test_idfd_multistep(epoch, lr):
     assert 0.03 * lr_factor("multistep", epoch, 2000) == pytest.approx(lr, rel=1e-12)
 
 
@@ -32,7 +32,7 @@ def test_multistep_drops_at_the_milestone_and_not_before(milestone):
         (1000, 0.000616),
     ],
 )
-def test_b11_7_propos_cosine_with_warmup(epoch, lr):
+def test_propos_cosine_with_warmup(epoch, lr):
     assert 0.1 * lr_factor("cosine", epoch, 1000, 50) == pytest.approx(lr, abs=5e-7)
 
 
@@ -40,7 +40,7 @@ def test_b11_7_propos_cosine_with_warmup(epoch, lr):
     ("epoch", "lr"),
     [(0, 0), (0.99, 0), (1, 0), (2, 0.02), (6, 0.1), (11, 0.2), (206, 0.1), (401, 0)],
 )
-def test_1_7_secu_delayed_cosine(epoch, lr):
+def test_secu_delayed_cosine(epoch, lr):
     assert 0.2 * lr_factor("delayed-cosine", epoch, 401, 11) == pytest.approx(lr, abs=1e-12)
 
 

@@ -125,11 +125,11 @@ def test_small_temperatures_do_not_overflow():
     assert disentangled_contrast(*(t.float() for t in case()), 1e-3).isfinite()
 
 
-# -- 3.4 --------------------------------------------------------------------------------------
+# -- what follows from the equation -----------------------------------------------------------
 
 
 @pytest.mark.parametrize("keys", [4, 9])
-def test_3_4_3_equal_similarities_leave_the_logarithm_of_the_keys(keys):
+def test_equal_similarities_leave_the_logarithm_of_the_keys(keys):
     c, n, c_key, n_key = case(m=keys)
     n_key = n_key[:1].expand(keys, -1)
     c_key = torch.full((keys, 3), 1 / 3).double()
@@ -138,7 +138,7 @@ def test_3_4_3_equal_similarities_leave_the_logarithm_of_the_keys(keys):
 
 
 @pytest.mark.parametrize("tau", [1.0, 0.2])
-def test_3_4_4_constant_categories_leave_plain_infonce(tau):
+def test_constant_categories_leave_plain_infonce(tau):
     _, n, _, n_key = case()
     expected = naive_infonce(n, n_key, tau)
     single = torch.ones(4, 1).double(), torch.ones(6, 1).double()
@@ -155,7 +155,7 @@ def balanced(k, m):
 
 @pytest.mark.parametrize("tau", [1.0, 0.2, 0.05])
 @pytest.mark.parametrize(("k", "m"), [(10, 200), (3, 12), (5, 5)])
-def test_3_4_5_perfect_categories_alone(k, m, tau):
+def test_perfect_categories_alone(k, m, tau):
     c, n = balanced(k, m), torch.ones(m, 4).double()
     loss = float(disentangled_contrast(c, n, c, n, tau))
     expected = math.log(m / k + (m - m / k) * math.exp(-1 / tau))
@@ -163,14 +163,14 @@ def test_3_4_5_perfect_categories_alone(k, m, tau):
     assert loss > math.log(m / k)
 
 
-def test_3_4_5_no_categories_fall_below_the_bound_of_equal_sizes():
+def test_no_categories_fall_below_the_bound_of_equal_sizes():
     key, n = balanced(4, 20), torch.ones(20, 4).double()
     for seed in range(20):
         c = (5 * normal(20, 4, seed=seed)).softmax(1)
         assert float(disentangled_contrast(c, n, key, n, 0.1)) > math.log(5)
 
 
-def test_3_4_6_the_sum_of_similarities_is_that_of_the_concatenation():
+def test_the_sum_of_similarities_is_that_of_the_concatenation():
     c, n, c_key, n_key = (t.detach() for t in case())
     query = torch.cat([c, F.normalize(n, dim=1)], 1)
     key = torch.cat([c_key, F.normalize(n_key, dim=1)], 1)
@@ -179,7 +179,7 @@ def test_3_4_6_the_sum_of_similarities_is_that_of_the_concatenation():
 
 
 @pytest.mark.parametrize("kappa", [1.0, 2.5])
-def test_3_4_6_categories_weigh_the_negatives(kappa):
+def test_categories_weigh_the_negatives(kappa):
     c, n, c_key, n_key = case()
     omega = [[torch.exp(kappa * torch.dot(a, b) / 0.5) for b in c_key.detach()] for a in c]
     expected = naive_infonce(n, n_key, 0.5, omega)
@@ -187,14 +187,14 @@ def test_3_4_6_categories_weigh_the_negatives(kappa):
     torch.testing.assert_close(loss, expected, **TIGHT)
 
 
-def test_3_4_7_nothing_flows_through_the_keys():
+def test_nothing_flows_through_the_keys():
     c, n, c_key, n_key = case()
     loss = disentangled_contrast(c, n, c_key, n_key)
     assert gradients(loss, c_key, n_key) == (None, None)
     assert all(g.abs().max() > 1e-3 for g in gradients(loss, c, n))
 
 
-def test_3_4_7_closed_gradients():
+def test_closed_gradients():
     c, n, c_key, n_key = case()
     tau, v = 0.5, F.normalize(n.detach(), dim=1)
     keys = F.normalize(n_key.detach(), dim=1)
@@ -209,7 +209,7 @@ def test_3_4_7_closed_gradients():
 
 
 @pytest.mark.parametrize(("tau", "ratio"), [(0.2, 148.4), (0.1, 22026), (0.5, 7.4)])
-def test_3_4_8_how_much_more_the_negatives_of_the_same_cluster_weigh(tau, ratio):
+def test_how_much_more_the_negatives_of_the_same_cluster_weigh(tau, ratio):
     """Queries orthogonal to orthonormal keys: the gradient's coordinates are P."""
     m, k = 8, 2
     n = torch.eye(m + 1, dtype=torch.float64)[-1:].repeat(m, 1).requires_grad_()
@@ -269,7 +269,7 @@ def test_the_term_is_the_mean_of_both_directions():
     s, n, other = by_hand(net, x)
     loss, expected = net(x, torch.arange(12))["contrast"], naive_term(s, n)
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
-    # 3.4.7: the naive form detaches the codes and keys.
+    # The naive form detaches the codes and keys.
     assert all(g is not None for g in gradients(loss, *net.parameters()))
     assert_same_gradients(loss, net, expected, other)
 
@@ -575,7 +575,7 @@ def test_centres_are_the_means_of_the_clusters(fitted, blobs):
         np.testing.assert_allclose(center, mean / max(np.linalg.norm(mean), 1e-12), atol=1e-5)
 
 
-def test_3_4_9_prediction_does_not_depend_on_the_company(fitted, blobs):
+def test_prediction_does_not_depend_on_the_company(fitted, blobs):
     whole = fitted.predict_proba(blobs)
     single = np.concatenate([fitted.predict_proba(blobs[i : i + 1]) for i in range(0, 60, 7)])
     np.testing.assert_allclose(single, whole[::7], rtol=0, atol=1e-5)
@@ -759,7 +759,7 @@ class Balance(Callback):
 
 
 @pytest.mark.parametrize("early_heads", [None, pytest.param((), marks=pytest.mark.slow)])
-def test_3_4_10_digits_are_balanced_and_agree_between_views(early_heads):
+def test_digits_are_balanced_and_agree_between_views(early_heads):
     X, _ = load_digits_images(return_X_y=True)
     watch, how = Balance(), {"early_heads": early_heads, "random_state": 0}
     estimator = CDCClustering(10, max_epochs=10, callbacks=[watch], **how).fit(X)

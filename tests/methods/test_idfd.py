@@ -102,7 +102,7 @@ def test_instance_discrimination_takes_the_bank_as_given():
     both_agree(loss, naive_instance_discrimination(z, bank, index, 1.0), z)
 
 
-def test_a1_closed_form_gradient():
+def test_closed_form_gradient():
     z, bank, index, tau = normal(4, 5).requires_grad_(), unit(9, 5, seed=1), torch.arange(4), 0.5
     v = F.normalize(z.detach(), dim=1)
     p = (v @ bank.T / tau).softmax(1)
@@ -204,11 +204,11 @@ def test_zero_columns_and_rows_are_finite(loss):
     assert torch.isfinite(gradient(loss(z), z)).all()
 
 
-# -- A10 --------------------------------------------------------------------------------------
+# -- what follows from the equations ----------------------------------------------------------
 
 
 @pytest.mark.parametrize(("n", "value"), [(50_000, 10.8237), (13_000, 9.4766), (19_500, 9.8821)])
-def test_a10_1_loss_at_the_start(n, value):
+def test_loss_at_the_start(n, value):
     z, bank = normal(64, 128, seed=1), initial_bank(n)
     loss = float(instance_discrimination(z, bank, torch.arange(64)))
     assert value == pytest.approx(math.log(n) + 1 / 256, abs=1e-4)
@@ -216,7 +216,7 @@ def test_a10_1_loss_at_the_start(n, value):
 
 
 @pytest.mark.parametrize(("n", "value"), [(50_000, 9.819793), (13_000, 8.472759)])
-def test_a10_2_lower_bound_of_spread_negatives(n, value):
+def test_lower_bound_of_spread_negatives(n, value):
     v = torch.zeros(1, 2, dtype=torch.float64)
     v[0, 0] = 1
     angle = math.acos(-1 / (n - 1))
@@ -227,7 +227,7 @@ def test_a10_2_lower_bound_of_spread_negatives(n, value):
     assert loss == pytest.approx(math.log(1 + (n - 1) * math.exp(-n / (n - 1))), abs=1e-9)
 
 
-def test_a10_2_hard_bound_for_any_unit_rows():
+def test_hard_bound_for_any_unit_rows():
     n, v = 1000, unit(1, 8)
     bank = (-v).repeat(n, 1)
     bank[0] = v[0]
@@ -239,7 +239,7 @@ def test_a10_2_hard_bound_for_any_unit_rows():
 
 
 @pytest.mark.parametrize(("k", "value"), [(10, 9.978343), (20, 9.902200)])
-def test_a10_3_perfect_collapse_onto_orthogonal_clusters(k, value):
+def test_perfect_collapse_onto_orthogonal_clusters(k, value):
     n = 50_000
     bank = torch.eye(k, dtype=torch.float64).repeat(n // k, 1)
     loss = float(instance_discrimination(bank[:40], bank, torch.arange(40)))
@@ -247,7 +247,7 @@ def test_a10_3_perfect_collapse_onto_orthogonal_clusters(k, value):
     assert loss == pytest.approx(math.log(n / k * math.e + n - n / k) - 1, abs=1e-9)
 
 
-def test_a10_3_uniform_on_the_sphere():
+def test_uniform_on_the_sphere():
     bank = unit(50_000, 128)
     loss = float(instance_discrimination(bank[:64], bank, torch.arange(64)))
     assert loss == pytest.approx(9.8237, abs=0.005)
@@ -275,18 +275,18 @@ def simplex():
     ],
     ids=["orthonormal", "simplex", "equal", "half-negated"],
 )
-def test_a10_4_closed_forms_of_the_decorrelation(z, value):
+def test_closed_forms_of_the_decorrelation(z, value):
     assert float(feature_decorrelation(z, TAU2)) == pytest.approx(value, abs=1e-6)
 
 
 @pytest.mark.parametrize("b", [16, 128, 300])
-def test_a10_4_the_simplex_is_the_minimum(b):
+def test_the_simplex_is_the_minimum(b):
     values = [float(feature_decorrelation(normal(b, D, seed=s), TAU2)) for s in range(3)]
     assert min(values) > 4.353199
 
 
 def naive_from_columns(u):
-    """L_FD as a function of unnormalised columns alone, as A10.5 differentiates it."""
+    """L_FD as a function of unnormalised columns alone."""
     g = F.normalize(u, dim=0)
     logits = g.T @ g / TAU2
     return (logits.logsumexp(1) - logits.diagonal()).mean()
@@ -295,12 +295,12 @@ def naive_from_columns(u):
 @pytest.mark.parametrize(
     "z", [simplex(), normal(40, 1).repeat(1, D)], ids=["simplex", "full collapse"]
 )
-def test_a10_5_no_gradient_at_the_simplex_and_at_full_collapse(z):
+def test_no_gradient_at_the_simplex_and_at_full_collapse(z):
     z = z.clone().requires_grad_()
     assert gradient(feature_decorrelation(z, TAU2), z).abs().max() < 1e-15
 
 
-def test_a10_5_gradient_at_orthonormal_columns():
+def test_gradient_at_orthonormal_columns():
     u = orthonormal().requires_grad_()
     # Rows have norm 1, so that only the tangential part passes the row normalisation.
     columns_gradient = gradient(naive_from_columns(u), u)
@@ -313,7 +313,7 @@ def test_a10_5_gradient_at_orthonormal_columns():
     )
 
 
-def test_a10_6_invariances_of_the_decorrelation():
+def test_invariances_of_the_decorrelation():
     v = unit(40, 6)
     value = naive_from_columns(v)
     torch.testing.assert_close(feature_decorrelation(v, TAU2), value, **TIGHT)
@@ -330,7 +330,7 @@ def test_a10_6_invariances_of_the_decorrelation():
 
 
 @pytest.mark.parametrize(("k", "value"), [(2, 4.4146), (10, 4.3714), (20, 4.3628)])
-def test_a10_7_point_clusters_are_penalised_weakly(k, value):
+def test_point_clusters_are_penalised_weakly(k, value):
     batches = [unit(k, D, seed=s).repeat(20, 1) for s in range(20)]
     values = [float(feature_decorrelation(z, TAU2)) for z in batches]
     # The published figure is one draw.
@@ -339,7 +339,7 @@ def test_a10_7_point_clusters_are_penalised_weakly(k, value):
 
 
 @pytest.mark.parametrize("momentum", [0.5, 0.0, 0.9])
-def test_a10_8_a_bank_step(momentum):
+def test_a_bank_step(momentum):
     bank, z, index = unit(20, 5), normal(4, 5, seed=1), torch.tensor([7, 0, 19, 3])
     before = bank.clone()
     assert update_bank(bank, index, z, momentum) is bank
@@ -358,7 +358,7 @@ def test_a_bank_step_leaves_no_graph_and_takes_half_embeddings():
     assert bank.grad_fn is None and bank.dtype == torch.float32
 
 
-def test_a10_9_a_fresh_resnet_on_smooth_images():
+def test_a_fresh_resnet_on_smooth_images():
     torch.manual_seed(0)
     coarse = torch.rand(64, 3, 4, 4)
     x = F.interpolate(coarse, size=32, mode="bicubic")
@@ -456,7 +456,7 @@ class BankWatch(Callback):
         self.checked = getattr(self, "checked", 0) + 1
 
 
-def test_a10_8_training_updates_once_a_step_from_the_weights_before_it():
+def test_training_updates_once_a_step_from_the_weights_before_it():
     X = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
     watch = BankWatch()
     # Without augmentation and batch norm a forward can be repeated bit by bit.

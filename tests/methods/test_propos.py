@@ -1,4 +1,4 @@
-"""ProPos' equations against naive transcriptions, its invariants, and the traps of B9."""
+"""ProPos' equations against naive transcriptions, its invariants, traps of its official code."""
 
 import copy
 import math
@@ -126,7 +126,7 @@ def test_zero_embeddings_have_finite_losses_and_gradients():
         assert torch.isfinite(gradient(loss, online)).all()
 
 
-# -- B11 --------------------------------------------------------------------------------------
+# -- what follows from the equations ----------------------------------------------------------
 
 
 def scatter(prototypes, target=None, k=None):
@@ -146,25 +146,25 @@ def simplex(k):
 @pytest.mark.parametrize(
     ("k", "value"), [(2, 0.126928), (10, 0.796614), (15, 1.062879), (20, 1.272949)]
 )
-def test_b11_1_orthonormal_prototypes(k, value):
+def test_orthonormal_prototypes(k, value):
     assert scatter(orthonormal(k)) == pytest.approx(value, abs=1e-6)
 
 
 @pytest.mark.parametrize(
     ("k", "value"), [(2, 0.018150), (10, 0.680726), (15, 0.971713), (20, 1.198294)]
 )
-def test_b11_1_simplex_prototypes_are_the_minimum(k, value):
+def test_simplex_prototypes_are_the_minimum(k, value):
     assert scatter(simplex(k)) == pytest.approx(value, abs=1e-6)
     assert all(scatter(normal(k, k, seed=s)) > value for s in range(5))
 
 
 @pytest.mark.parametrize("k", [2, 10, 20])
-def test_b11_1_equal_prototypes(k):
+def test_equal_prototypes(k):
     assert scatter(normal(1, 6).repeat(k, 1)) == pytest.approx(math.log(k), abs=1e-12)
 
 
 @pytest.mark.parametrize("k", [1, 10])
-def test_b11_2_one_prototype(k):
+def test_one_prototype(k):
     z = normal(8, 4).requires_grad_()
     loss = prototype_scattering(z, normal(8, 4, seed=1), torch.zeros(8, dtype=torch.int64), k)
     # The nine empty clusters of K = 10 add exp(-10) each to a positive of at least exp(-2).
@@ -173,15 +173,15 @@ def test_b11_2_one_prototype(k):
         assert gradient(loss, z).abs().max() < 1e-15
 
 
-def test_b11_2_an_empty_cluster():
+def test_an_empty_cluster():
     assert scatter(orthonormal(10)[:9], k=10) == pytest.approx(0.733660, abs=1e-6)
 
 
-def test_b11_2_opposite_targets():
+def test_opposite_targets():
     assert scatter(orthonormal(10), -orthonormal(10)) == pytest.approx(4.212150, abs=1e-6)
 
 
-def test_b11_3_invariances():
+def test_invariances():
     online, target = normal(9, 4), normal(9, 4, seed=1)
     value = prototype_scattering(online, target, LABELS, 5)
     lengths = torch.rand(9, 1, dtype=torch.float64) * 10 + 0.1
@@ -196,7 +196,7 @@ def test_b11_3_invariances():
     assert abs(float(prototype_scattering(online @ q, target, LABELS, 5) - value)) > 1e-3
 
 
-def test_b11_3_no_gradient_along_the_embedding():
+def test_no_gradient_along_the_embedding():
     z = normal(9, 4).requires_grad_()
     slope = gradient(prototype_scattering(z, normal(9, 4, seed=1), LABELS, 5), z)
     assert (slope * z).sum(1).abs().max() < 1e-16
@@ -206,13 +206,13 @@ def test_b11_3_no_gradient_along_the_embedding():
 @pytest.mark.parametrize(
     "loss", [alignment, lambda z, t: prototype_scattering(z, t, LABELS, 5)]
 )  # fmt: skip
-def test_b11_4_the_target_takes_no_gradient(loss):
+def test_the_target_takes_no_gradient(loss):
     online, target = normal(9, 4).requires_grad_(), normal(9, 4, seed=1).requires_grad_()
     loss(online, target).backward()
     assert target.grad is None and online.grad is not None
 
 
-def test_b11_4_negatives_are_online_against_online():
+def test_negatives_are_online_against_online():
     """Known positives fix the sum of the negatives, whatever the target is."""
     online = normal(3, 4)
     labels, tau = torch.arange(3), 0.5
@@ -227,7 +227,7 @@ def test_b11_4_negatives_are_online_against_online():
         torch.testing.assert_close(loss, expected, **TIGHT)
 
 
-def test_b11_4_a_row_pulls_at_the_prototypes_of_other_clusters():
+def test_a_row_pulls_at_the_prototypes_of_other_clusters():
     """With the gradient through both sides, moving mu_j changes the losses of all rows."""
     online, target = normal(3, 4).requires_grad_(), normal(3, 4, seed=1)
     mu = F.normalize(online, dim=1)
@@ -242,20 +242,20 @@ def test_b11_4_a_row_pulls_at_the_prototypes_of_other_clusters():
     assert (gradient(loss, online) - gradient(one_sided / 3, online)).abs().max() > 1e-2
 
 
-def test_b11_5_range_of_the_alignment():
+def test_range_of_the_alignment():
     z = normal(9, 4)
     assert float(alignment(z, 3 * z)) == pytest.approx(0, abs=1e-12)
     assert float(alignment(z, -z)) == pytest.approx(4, abs=1e-12)
 
 
-def test_b11_5_value_at_the_start():
+def test_value_at_the_start():
     torch.manual_seed(0)
     z = torch.randn(256, 64)
     value = float(alignment(mlp(64, 256, 64, std=0.01)(z), z))
     assert abs(value - 2) < 0.2
 
 
-def test_b11_10_shards_gathered_correctly_equal_one_shard():
+def test_shards_gathered_correctly_equal_one_shard():
     weight = normal(6, 4).requires_grad_()
     x, target, labels = normal(16, 6, seed=1), normal(16, 4, seed=2), torch.arange(16) % 5
 
@@ -316,7 +316,7 @@ def test_terms_after_the_warmup():
     z, target, prediction = forward_by_hand(net, first, second)
     terms = net([first, second], index)
     torch.testing.assert_close(terms["alignment"], naive_alignment(prediction, target), **TIGHT)
-    # B9.1 and B9.2: the full weight, and every image with its own label in both halves.
+    # The full weight, and every image with its own label in both halves.
     labels = net.labels[index]
     one = naive_scattering(z[:12], target[:12], labels, 4, 0.5)
     two = naive_scattering(z[12:], target[12:], labels, 4, 0.5)
@@ -331,7 +331,7 @@ def test_target_sees_the_other_view():
     assert torch.equal(torch.cat(seen), torch.cat([second, first]))
 
 
-def test_b11_5_without_scattering_and_noise_it_is_byol():
+def test_without_scattering_and_noise_it_is_byol():
     net = objective(scattering_weight=0)
     net.on_epoch_begin(FakeRun(epoch=5))
     first, second = normal(12, 9), normal(12, 9, seed=1)
@@ -346,7 +346,7 @@ def test_b11_5_without_scattering_and_noise_it_is_byol():
 
 
 @pytest.mark.parametrize("epoch", range(4))
-def test_b11_6_scattering_and_noise_start_after_the_warmup(epoch, monkeypatch):
+def test_scattering_and_noise_start_after_the_warmup(epoch, monkeypatch):
     """scattering_warmup=2: epochs 1 and 2 are without, epoch 3 (the 2 before it done) is with."""
     net = objective(noise_std=0.1)
     drawn = []
@@ -385,7 +385,7 @@ def test_noise_is_fresh_for_both_views_unnormalised_and_before_the_predictor(mon
         ("constant", 0.9, 0.996),
     ],
 )
-def test_b11_8_momentum_of_the_target(schedule, progress, value):
+def test_momentum_of_the_target(schedule, progress, value):
     net = objective(ema_schedule=schedule)
     before = [p.clone() for p in net.target.parameters()]
     net.on_step_end(FakeRun(progress=progress))
@@ -396,7 +396,7 @@ def test_b11_8_momentum_of_the_target(schedule, progress, value):
         torch.testing.assert_close(new, expected.detach(), rtol=0, atol=1e-7)
 
 
-def test_b11_7_the_predictor_has_its_own_rate():
+def test_the_predictor_has_its_own_rate():
     net = objective()
     online, predictor = net.param_groups()
     assert online.get("lr_scale", 1) == 1 and predictor["lr_scale"] == 10
@@ -411,14 +411,14 @@ def test_the_target_is_nowhere_in_the_optimizer():
     assert not trained & {id(p) for p in net.target.parameters()}
 
 
-def test_b5_initial_predictor_and_heads():
+def test_initial_predictor_and_heads():
     net = objective(embedding_dim=256, hidden_dim=512)
     assert float(net.predictor[0].weight.std()) == pytest.approx(0.01, rel=0.05)
     assert not net.predictor[-1].bias.any()
     assert next(tuple(p.shape) for p in net.online.head.parameters()) == (512, 9)
 
 
-def test_b9_14_what_is_clustered_is_the_target_network():
+def test_what_is_clustered_is_the_target_network():
     net = objective().eval()
     x = normal(5, 9)
     assert torch.equal(net.embed(x), net.target(x))
@@ -464,9 +464,9 @@ def test_b4_the_best_of_three_spherical_runs_and_of_ten_at_the_end():
     assert torch.equal(net.centers, last) and not torch.equal(last, centers)
 
 
-def test_b11_12_resampling_weighs_by_true_sizes():
+def test_resampling_weighs_by_true_sizes():
     net = objective(resample=True)
-    net.labels = torch.tensor([0, 0, 0, 2, 2, 3])  # cluster 1 is empty (B9.15)
+    net.labels = torch.tensor([0, 0, 0, 2, 2, 3])  # cluster 1 is empty
     weights = net.sampling_weights()
     mass = torch.zeros(4, dtype=weights.dtype).index_add_(0, net.labels, weights)
     torch.testing.assert_close(mass / mass.sum(), torch.tensor([1, 0, 1, 1]) / 3)
@@ -519,7 +519,7 @@ def test_training_step_by_step(blobs):
     watch = Watch(0.9)
     estimator = quick(ema_momentum=0.9, callbacks=[watch], optimizer="sgd").fit(blobs)
     assert watch.checked == 4 * 3  # the last two samples are left out
-    for online, predictor in watch.rates:  # B11.7: in the warm-up too
+    for online, predictor in watch.rates:  # in the warm-up too
         assert predictor == pytest.approx(10 * online)
     assert watch.rates[0][0] == 0 and watch.rates[7][0] > 0
     net = estimator.net_.objective
@@ -535,14 +535,14 @@ def test_training_step_by_step(blobs):
     assert any(not torch.equal(a, b) for a, b in means)
 
 
-def test_b11_6_history_shows_scattering_from_the_switch_on(blobs):
+def test_history_shows_scattering_from_the_switch_on(blobs):
     rows = quick().fit(blobs).history_
     assert ["scattering" in row for row in rows] == [False, False, True, True]
     for row in rows[2:]:
         assert row["loss"] == pytest.approx(row["alignment"] + row["scattering"], rel=1e-5)
 
 
-def test_b11_5_byol_does_not_care_for_the_warmup(blobs):
+def test_byol_does_not_care_for_the_warmup(blobs):
     byol = {"scattering_weight": 0, "noise_std": 0}
     early, late = (quick(scattering_warmup=w, **byol).fit(blobs) for w in (0, 99))
     np.testing.assert_array_equal(early.transform(blobs), late.transform(blobs))

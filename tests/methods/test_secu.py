@@ -145,14 +145,14 @@ def test_short_types_are_computed_in_float32(loss, dtype):
     torch.testing.assert_close(value.double(), wide, rtol=1e-5, atol=1e-5)
 
 
-def test_1_12_1_neither_loss_crosses_over():
+def test_neither_loss_crosses_over():
     z1, z2, centers, labels = case()
     assert gradients(representation_loss(z1, z2, centers, labels), centers) == (None,)
     assert gradients(center_loss(z1, z2, centers, labels), z1, z2) == (None, None)
 
 
 @pytest.mark.parametrize("tau", TAUS)
-def test_1_12_1_closed_gradient_of_the_centres(tau):
+def test_closed_gradient_of_the_centres(tau):
     z1, z2, centers, labels = case()
     (found,) = gradients(center_loss(z1, z2, centers, labels, tau), centers)
     expected, c = torch.zeros_like(found), centers.detach()
@@ -168,7 +168,7 @@ def test_1_12_1_closed_gradient_of_the_centres(tau):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-14)
 
 
-def test_1_12_1_a_centre_without_members_gets_no_gradient_at_all():
+def test_a_centre_without_members_gets_no_gradient_at_all():
     z1, z2, centers, _ = case()
     (found,) = gradients(center_loss(z1, z2, centers, torch.tensor([0, 0, 2, 2, 2, 0])), centers)
     assert (found[[1, 3]] == 0).all() and (found[[0, 2]] != 0).any(1).all()
@@ -182,13 +182,13 @@ HEADS = {
 
 @pytest.mark.parametrize(("heads", "value"), HEADS.values(), ids=HEADS)
 @pytest.mark.parametrize("loss", [representation_loss, center_loss])
-def test_1_12_2_equal_centres_leave_the_logarithms_of_k(loss, heads, value):
+def test_equal_centres_leave_the_logarithms_of_k(loss, heads, value):
     z1, z2 = normal(4, 3), normal(4, 3, seed=1)
     losses = [float(loss(z1, z2, torch.ones(k, 3).double(), torch.arange(4))) for k in heads]
     assert np.mean(losses) == pytest.approx(value, abs=5e-5)
 
 
-def test_1_12_2_total_of_equal_centres():
+def test_total_of_equal_centres():
     heads = range(10, 101, 10)
     net = objective(n_clusters=10, heads=list(heads))
     with torch.no_grad():
@@ -206,7 +206,7 @@ def test_1_12_2_total_of_equal_centres():
         (1000, 8.44, 2.80, 5.43),
     ],
 )
-def test_1_12_3_random_features_and_centres(k, random, best, entropy):
+def test_random_features_and_centres(k, random, best, entropy):
     """The figures are one draw of centres; ours are the means of several."""
     figures = []
     for seed in range(8):
@@ -224,7 +224,7 @@ def test_1_12_3_random_features_and_centres(k, random, best, entropy):
         assert np.mean(figures, 0)[0] == pytest.approx(math.log(k) + 1.5625, abs=0.1)
 
 
-def test_1_12_7_permuted_clusters_leave_both_losses():
+def test_permuted_clusters_leave_both_losses():
     z1, z2, centers, labels = case()
     order = torch.tensor([2, 0, 3, 1])
     for loss in (representation_loss, center_loss):
@@ -232,14 +232,14 @@ def test_1_12_7_permuted_clusters_leave_both_losses():
         torch.testing.assert_close(permuted, loss(z1, z2, centers, labels), **TIGHT)
 
 
-def test_1_12_7_swapped_views_leave_both_losses():
+def test_swapped_views_leave_both_losses():
     z1, z2, centers, labels = case()
     for loss in (representation_loss, center_loss):
         swapped = loss(z2, z1, centers, labels)
         torch.testing.assert_close(swapped, loss(z1, z2, centers, labels), **TIGHT)
 
 
-def test_1_12_9_all_weight_on_the_labels_is_plain_classification():
+def test_all_weight_on_the_labels_is_plain_classification():
     z1, z2, centers, labels = case()
     w = F.normalize(centers, dim=1)
     plain = [F.cross_entropy(F.normalize(z, dim=1) @ w.T / 0.05, labels) for z in (z1, z2)]
@@ -247,7 +247,7 @@ def test_1_12_9_all_weight_on_the_labels_is_plain_classification():
     torch.testing.assert_close(loss, sum(plain) / 2, **TIGHT)
 
 
-def test_1_12_9_no_weight_on_the_labels_is_symmetric_and_above_the_entropy():
+def test_no_weight_on_the_labels_is_symmetric_and_above_the_entropy():
     z1, z2, centers, labels = case()
     loss = representation_loss(z1, z2, centers, labels, label_weight=0.0)
     others = representation_loss(z1, z2, centers, (labels + 1) % 4, label_weight=0.0)
@@ -289,7 +289,7 @@ def test_size_constraint_is_its_equation(ratio, rate):
 
 
 @pytest.mark.parametrize("rate", [0.1, 20.0])
-def test_1_12_4_duals_are_not_negative_below_equality(rate):
+def test_duals_are_not_negative_below_equality(rate):
     constraint = SizeConstraint(6, 0.4, rate).double()
     for step in range(40):
         before = constraint.duals.clone()
@@ -302,7 +302,7 @@ def test_1_12_4_duals_are_not_negative_below_equality(rate):
     assert (constraint.duals > 0).any()
 
 
-def test_1_12_4_duals_of_equality_sum_to_zero():
+def test_duals_of_equality_sum_to_zero():
     constraint = SizeConstraint(6, 1.0, 0.1).double()
     for step in range(40):
         constraint.assign(normal(24, 6, seed=step))
@@ -331,8 +331,8 @@ def converge(scores, constraint, epochs, batch=128):
 
 
 @pytest.mark.parametrize(("ratio", "bound", "short"), [(0.9, 4500, 4440), (0.4, 2000, 1960)])
-def test_1_12_5_complementary_slackness(skewed, ratio, bound, short):
-    """The smallest of 4493 and 1991 in the spec's simulation."""
+def test_complementary_slackness(skewed, ratio, bound, short):
+    """The smallest cluster had 4493 and 1991 samples in a simulation."""
     assert torch.bincount(skewed.argmax(1), minlength=10).min() < 0.9 * bound
     sizes, before, duals = converge(skewed, SizeConstraint(10, ratio, 0.1), 6)
     assert short <= sizes.min() <= bound * 1.01
@@ -342,13 +342,13 @@ def test_1_12_5_complementary_slackness(skewed, ratio, bound, short):
     assert ample.any() and duals[ample].max() < 0.01  # not 0: one batch may lack members
 
 
-def test_1_3_equal_sizes_come_out_equal(skewed):
-    """4994 to 5014 in the spec's simulation."""
+def test_equal_sizes_come_out_equal(skewed):
+    """A simulation gave 4994 to 5014."""
     sizes, _, _ = converge(skewed, SizeConstraint(10, 1.0, 0.1), 6)
     assert 4950 <= sizes.min() and sizes.max() <= 5050
 
 
-def test_2_6_1_what_a_cluster_lacks_is_what_its_dual_grew(skewed):
+def test_what_a_cluster_lacks_is_what_its_dual_grew(skewed):
     """Telescoped: an exact bound at CoKe's step size of 20, where duals jump."""
     full = skewed[: 48 * 1024]
     sizes, before, duals = converge(full, SizeConstraint(10, 0.4, 20.0), 4, batch=1024)
@@ -357,7 +357,7 @@ def test_2_6_1_what_a_cluster_lacks_is_what_its_dual_grew(skewed):
     assert sizes.min() > 0.9 * 0.4 * len(full) / 10
 
 
-def test_2_6_1_complementary_slackness_at_cokes_step_size():
+def test_complementary_slackness_at_cokes_step_size():
     """With many clusters, whose rent of 20 x 0.4 / 200 a step is small beside the cosines."""
     scores = 0.1 * normal(48 * 1024, 200) + 0.04 * normal(1, 200, seed=1)
     bound, rent = 0.4 * len(scores) / 200, 20 * 0.4 / 200
@@ -376,7 +376,7 @@ def test_a_bound_that_cannot_hold_is_refused(ratio):
         SizeConstraint(4, ratio, 0.1)
 
 
-def test_2_6_8_without_a_bound_the_nearest_centre_wins():
+def test_without_a_bound_the_nearest_centre_wins():
     constraint = SizeConstraint(4, 0.0, 20.0)
     for step in range(5):
         scores = normal(20, 4, seed=step)
@@ -386,7 +386,7 @@ def test_2_6_8_without_a_bound_the_nearest_centre_wins():
 @pytest.mark.parametrize(
     "make", [lambda: SizeConstraint(4, 0.9, 0.3), lambda: SizeConstraint(4, 1, 20.0)]
 )
-def test_1_12_7_permuted_clusters_permute_the_size_constraint(make):
+def test_permuted_clusters_permute_the_size_constraint(make):
     plain, permuted, order = make(), make(), torch.tensor([2, 0, 3, 1])
     for step in range(20):
         scores = normal(16, 4, seed=step)
@@ -421,7 +421,7 @@ def entropy_constraint(counts, weight=1.0):
     "counts", [[40, 30, 20, 10], [97, 1, 1, 1], [60, 40, 0, 0], [1, 2, 0, 500]]
 )
 @pytest.mark.parametrize("weight", [1.0, 60.0])
-def test_1_12_6_delta_is_the_change_of_the_entropy(counts, weight):
+def test_delta_is_the_change_of_the_entropy(counts, weight):
     """Scores that cancel the penalty but for 1e-12 of one cluster show it to that digit."""
     total = sum(counts)
     for old in (j for j, n in enumerate(counts) if n):
@@ -433,7 +433,7 @@ def test_1_12_6_delta_is_the_change_of_the_entropy(counts, weight):
             assert found.tolist() == [bumped]
 
 
-def test_1_12_6_delta_of_new_samples():
+def test_delta_of_new_samples():
     """q = n / (S + 1) and Delta = phi(q + 1 / (S + 1)) - phi(q)."""
     counts = [7, 0, 3, 1]
     grown = [[n + (j == i) for i, n in enumerate(counts)] for j in range(4)]
@@ -491,14 +491,14 @@ def test_entropy_constraint_is_its_equation(weight):
         assert sum(counts) == n
 
 
-def test_1_12_6_without_weight_the_best_score_wins():
+def test_without_weight_the_best_score_wins():
     constraint, scores = entropy_constraint([5, 0, 9, 1], weight=0.0), normal(15, 4)
     previous = torch.tensor([0] * 5 + [2] * 9 + [3])
     assert torch.equal(constraint.assign(scores, previous), scores.argmax(1))
 
 
 @pytest.mark.parametrize("ratio", [2, 5])
-def test_1_4_how_much_larger_a_cluster_may_be(ratio):
+def test_how_much_larger_a_cluster_may_be(ratio):
     """r times, where its advantage is (alpha / N) ln r: 0.083 for 2 at alpha = 0.12 N."""
     small, n = 10_000, 10_000 * (1 + ratio)
     advantage = 0.12 * math.log(ratio)
@@ -519,7 +519,7 @@ def test_float32_counts_of_a_million_still_tell_the_penalty():
         assert copy.deepcopy(constraint).assign(scores, torch.tensor([1])).tolist() == [bumped]
 
 
-def test_1_12_7_permuted_clusters_permute_the_entropy_constraint():
+def test_permuted_clusters_permute_the_entropy_constraint():
     plain, permuted = (EntropyConstraint(4, 32, 5.0).double() for _ in range(2))
     order, old = torch.tensor([2, 0, 3, 1]), None
     for step in range(10):
@@ -566,7 +566,7 @@ def test_update_means_is_its_equation():
         assert torch.equal(counts, expected[1]) and torch.equal(z, before)
 
 
-def test_2_6_3_hit_centres_have_norm_one_and_the_others_stay():
+def test_hit_centres_have_norm_one_and_the_others_stay():
     centers, counts = 3 * normal(6, 5), torch.full((6,), 4.0).double()
     before, labels = centers.clone(), torch.tensor([0, 0, 2, 5])
     update_means(centers, counts, unit(4, 5, seed=1), labels)
@@ -575,7 +575,7 @@ def test_2_6_3_hit_centres_have_norm_one_and_the_others_stay():
     assert torch.equal(centers[~hit], before[~hit])
 
 
-def test_2_6_2_counts_are_those_of_the_labels():
+def test_counts_are_those_of_the_labels():
     centers, counts = unit(6, 5), torch.zeros(6).double()
     labels = [integers(6, 9, seed=step) for step in range(5)]
     for step, y in enumerate(labels):
@@ -593,7 +593,7 @@ def test_the_first_hit_forgets_the_old_centre():
     torch.testing.assert_close(forgotten[0], F.normalize(z, dim=1), **TIGHT)
 
 
-def test_2_6_7_cokes_loss_at_equal_centres_is_the_mean_logarithm():
+def test_cokes_loss_at_equal_centres_is_the_mean_logarithm():
     net = trained(centers="mean", heads=[3, 9])
     net.frozen.copy_(F.normalize(torch.ones(1, net.frozen.shape[1]), dim=1))
     terms = net(views(), torch.arange(12))
@@ -601,7 +601,7 @@ def test_2_6_7_cokes_loss_at_equal_centres_is_the_mean_logarithm():
     assert terms["representation"].item() == pytest.approx(np.log([3, 9]).mean(), abs=1e-5)
 
 
-def test_2_6_7_equal_centres_of_cokes_heads():
+def test_equal_centres_of_cokes_heads():
     z = normal(3, 4)
     losses = [
         float(representation_loss(z, -z, torch.ones(k, 4).double(), torch.arange(3)))
@@ -610,7 +610,7 @@ def test_2_6_7_equal_centres_of_cokes_heads():
     assert np.mean(losses) == pytest.approx(8.2725, abs=5e-5)
 
 
-def test_2_6_10_the_order_within_a_batch_is_of_no_account():
+def test_the_order_within_a_batch_is_of_no_account():
     """What two processes gather, rank by rank, is a batch in another order."""
     order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
     constraints = [SizeConstraint(4, 0.4, 20.0) for _ in range(2)]
@@ -628,7 +628,7 @@ def test_2_6_10_the_order_within_a_batch_is_of_no_account():
         torch.testing.assert_close(means[0], means[1], **TIGHT)
 
 
-def test_2_6_9_permuted_clusters_permute_the_means():
+def test_permuted_clusters_permute_the_means():
     order, z, labels = torch.tensor([2, 0, 3, 1]), unit(9, 5), integers(4, 9)
     centers, counts = unit(4, 5, seed=1), torch.tensor([3.0, 0, 1, 2]).double()
     permuted = update_means(centers[order], counts[order], z, order.argsort()[labels])
@@ -805,7 +805,7 @@ def test_the_bank_is_what_was_assigned_and_nothing_else(hp):
     assert torch.equal(net.labels[:, rest], before[:, rest])
 
 
-def test_1_12_1_no_gradient_crosses_between_encoder_and_centres():
+def test_no_gradient_crosses_between_encoder_and_centres():
     net = trained()
     terms = net(views(), torch.arange(12))
     encoder = list(net.encoder.parameters())
@@ -815,7 +815,7 @@ def test_1_12_1_no_gradient_crosses_between_encoder_and_centres():
     assert gradients(terms["centers"], net.prototypes)[0].any()
 
 
-def test_1_12_8_the_first_epoch_teaches_centres_and_statistics_only():
+def test_the_first_epoch_teaches_centres_and_statistics_only():
     net = start(objective(), 0)
     statistics = copy.deepcopy(net.encoder.state_dict())
     terms = net(views(), torch.arange(12))
@@ -826,7 +826,7 @@ def test_1_12_8_the_first_epoch_teaches_centres_and_statistics_only():
     assert moved and all("running" in n or "num_batches" in n for n in moved)
 
 
-def test_1_12_7_permuted_clusters_of_the_whole_state():
+def test_permuted_clusters_of_the_whole_state():
     for hp in ({}, {"constraint": "entropy"}, {"centers": "mean"}):
         plain, order = trained(heads=[3], **hp), torch.tensor([2, 0, 1])
         other = copy.deepcopy(plain)
@@ -845,7 +845,7 @@ def test_1_12_7_permuted_clusters_of_the_whole_state():
         torch.testing.assert_close(other.centers, plain.centers[order])
 
 
-def test_1_12_7_swapped_views_change_nothing():
+def test_swapped_views_change_nothing():
     plain = trained()
     swapped = copy.deepcopy(plain)
     a, b = views()
@@ -861,7 +861,7 @@ def test_centres_of_all_heads_start_on_the_sphere():
     assert torch.equal(net.prototypes, net.frozen)
 
 
-def test_1_1_centres_are_normalised_at_use_only():
+def test_centres_are_normalised_at_use_only():
     net = trained()
     with torch.no_grad():
         net.prototypes.mul_(torch.rand(9, 1) + 0.5)
@@ -916,7 +916,7 @@ class Rotation(Callback):
 # -- running means in the objective -----------------------------------------------------------
 
 
-def test_2_6_5_means_take_no_gradient_and_frozen_ones_hold_still():
+def test_means_take_no_gradient_and_frozen_ones_hold_still():
     net = trained(centers="mean")
     frozen, before = net.frozen.clone(), net.prototypes.clone()
     for i in range(3):
@@ -928,7 +928,7 @@ def test_2_6_5_means_take_no_gradient_and_frozen_ones_hold_still():
     assert torch.equal(net.frozen, F.normalize(net.prototypes, dim=1))
 
 
-def test_2_6_2_counts_of_an_epoch():
+def test_counts_of_an_epoch():
     net = trained(centers="mean")
     assert not net.counts.any()
     for i, index in enumerate(torch.arange(40).split(12)):
@@ -939,7 +939,7 @@ def test_2_6_2_counts_of_an_epoch():
     assert net.counts[:3].sum() == net.counts[3:].sum() == 40
 
 
-def test_2_2_means_are_of_both_views_not_normalised_again():
+def test_means_are_of_both_views_not_normalised_again():
     net, index = trained(centers="mean"), torch.arange(12)
     net.counts.fill_(2)  # the old centres count, too
     before, counts = net.prototypes.clone(), net.counts.clone()
@@ -952,11 +952,11 @@ def test_2_2_means_are_of_both_views_not_normalised_again():
         torch.testing.assert_close(net.prototypes[part], expected, rtol=0, atol=1e-5)
 
 
-# -- the collapse that satisfies the constraint (1.11) -----------------------------------------
+# -- the collapse that satisfies the constraint ------------------------------------------------
 
 
 @pytest.mark.parametrize("ratio", [0.9, 1.0])
-def test_1_11_constant_features_rotate_whole_batches_through_the_clusters(ratio):
+def test_constant_features_rotate_whole_batches_through_the_clusters(ratio):
     constraint, watch, sizes = SizeConstraint(10, ratio, 0.1), Mixing(10), torch.zeros(10)
     scores = (unit(1, 128) @ unit(10, 128, seed=1).T).expand(50_000, 10)
     for _ in range(3):
@@ -987,14 +987,14 @@ def epochs_of(net, n_epochs, sample):
 
 
 @pytest.mark.parametrize("epochs", [2, 3, 8])
-def test_1_11_constant_features_are_told_after_three_epochs(epochs):
+def test_constant_features_are_told_after_three_epochs(epochs):
     net = objective(n_samples=120, hidden_dim=None, dual_lr=2.0)
     figures, told = epochs_of(net, epochs, lambda index: torch.ones(len(index), 9))
     assert figures["size_entropy"] > 0.9 and figures["mixing"] < 0.05
     assert sum("Whole batches" in text for text in told) == (epochs >= 3)
 
 
-def test_1_11_features_that_differ_are_mixed_and_silent():
+def test_features_that_differ_are_mixed_and_silent():
     net, x = objective(n_samples=120, hidden_dim=None), normal(120, 9, dtype=torch.float32)
     figures, told = epochs_of(net, 8, lambda index: x[index])
     assert figures["mixing"] > 0.9 and not told
@@ -1013,7 +1013,7 @@ class Constant(nn.Module):
         return self.features.expand(len(x), 4)
 
 
-def test_1_11_an_estimator_tells_of_whole_batches():
+def test_an_estimator_tells_of_whole_batches():
     X, _ = make_image_blobs(640, random_state=0)
     # Without a batch norm, which would blow up rounding errors.
     estimator = SeCuClustering(
@@ -1099,7 +1099,7 @@ VARIANTS = [
 
 
 @pytest.mark.parametrize("params", VARIANTS, ids=str)
-def test_1_12_8_training_epoch_by_epoch(blobs, params):
+def test_training_epoch_by_epoch(blobs, params):
     watch = Watch()
     estimator = quick(callbacks=[watch], **params).fit(blobs)
     assert watch.epochs == 3 and watch.batches > 3
@@ -1135,7 +1135,7 @@ def test_prediction_is_the_nearest_centre_of_the_first_head(blobs):
     assert max(matched) < 1e-6
 
 
-def test_1_8_prediction_knows_no_duals(blobs):
+def test_prediction_knows_no_duals(blobs):
     estimator = quick().fit(blobs)
     for assigner in estimator.net_.objective.assigners:
         assigner.duals.copy_(torch.tensor([9.0, *[0] * (len(assigner.duals) - 1)]))
@@ -1311,7 +1311,7 @@ def test_the_entropy_weight_follows_the_number_of_samples(blobs):
 
 
 @pytest.mark.parametrize("evaluation", ["kmeans", "head"])
-def test_1_12_10_digits_do_not_collapse(evaluation):
+def test_digits_do_not_collapse(evaluation):
     """Five epochs of training after the one with a frozen encoder."""
     X, _ = load_digits_images(return_X_y=True)
     watch, how = Watch(), {"evaluation": evaluation, "random_state": 0}

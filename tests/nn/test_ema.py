@@ -23,7 +23,7 @@ def shaken(module):
     return other
 
 
-def test_b11_8_distance_shrinks_by_m_to_the_s():
+def test_distance_shrinks_by_m_to_the_s():
     source = net()
     ema = EMA(shaken(source))
     start = [p.clone() for p in ema.parameters()]

@@ -15,7 +15,7 @@ def count(module):
 @pytest.mark.parametrize(
     ("dims", "parameters"), [((512, 4096, 256), 3_158_272), ((256, 4096, 256), 2_109_696)]
 )
-def test_b11_9_projector_and_predictor_sizes(dims, parameters):
+def test_projector_and_predictor_sizes(dims, parameters):
     assert count(mlp(*dims)) == parameters
 
 

@@ -61,13 +61,13 @@ def test_cosine_inertia_is_the_sum_of_one_minus_cos():
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 @pytest.mark.parametrize("seed", range(5))
-def test_b11_11_planted_orthogonal_clusters_are_found(metric, seed):
+def test_planted_orthogonal_clusters_are_found(metric, seed):
     x, y = planted()
     _, labels, _ = kmeans(x, 6, metric=metric, n_init=3, generator=seeded(seed))
     assert clustering_accuracy(y.numpy(), labels.numpy()) == 1
 
 
-def test_b11_11_cosine_ignores_the_length_of_rows():
+def test_cosine_ignores_the_length_of_rows():
     x = normal(200, 6)
     lengths = torch.rand(200, 1, generator=seeded(1), dtype=x.dtype) * 100 + 0.01
     centers, labels, inertia = kmeans(x, 5, metric="cosine", generator=seeded())
@@ -84,7 +84,7 @@ def test_euclidean_minds_the_length_of_rows():
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-def test_b11_11_equal_generators_give_bitwise_equal_results(metric):
+def test_equal_generators_give_bitwise_equal_results(metric):
     x = normal(300, 8, dtype=torch.float32)
     runs = [kmeans(x, 9, metric=metric, n_init=4, generator=seeded(3)) for _ in range(2)]
     assert same(*runs)
