@@ -4,8 +4,8 @@
 
 Each method trains in one process with as many threads as there are processes, and in so many
 processes with one thread each, with the same global batch; by turns, as often as ``--repeats``
-says, of which the fastest counts. ``ratio`` is the speed of the latter over that of the former: at
-least 0.95 is asked for, on cores that nothing else uses. The package need not be installed: it is
+says, of which the fastest counts. ``ratio`` is the speed of the latter over that of the former; it
+should be about 1 or more on cores that nothing else uses. The package need not be installed: it is
 imported from this tree, and needs no data.
 """
 
