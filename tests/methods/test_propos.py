@@ -453,7 +453,7 @@ def test_labels_start_from_the_centres_of_the_epoch_before(monkeypatch):
     assert inits[1] is not None and torch.equal(inits[1].to(centers), centers)
 
 
-def test_b4_the_best_of_three_spherical_runs_and_of_ten_at_the_end():
+def test_the_best_of_three_spherical_runs_and_of_ten_at_the_end():
     net, run = objective(n_clusters=8), FakeRun(n=300)
     how = {"metric": "cosine", "generator": torch.Generator().manual_seed(0)}
     net.on_epoch_begin(run)
@@ -495,7 +495,7 @@ class Watch(Callback):
         pairs = zip(
             self.before, objective.target.parameters(), objective.online.parameters(), strict=True
         )
-        for old, new, online in pairs:  # the weights after the optimizer's step (B3)
+        for old, new, online in pairs:  # the weights after the optimizer's step
             expected = self.momentum * old + (1 - self.momentum) * online
             torch.testing.assert_close(new, expected.detach(), rtol=0, atol=1e-6)
             assert new.grad is None and not new.requires_grad

@@ -286,7 +286,7 @@ def test_seeds_of_many_rows_are_drawn_from_a_part(monkeypatch):
 
 
 @pytest.mark.parametrize(("k", "candidates"), [(2, 2), (3, 3), (7, 3), (8, 4), (20, 4), (21, 5)])
-def test_b4_each_seed_is_the_best_of_its_candidates(monkeypatch, k, candidates):
+def test_each_seed_is_the_best_of_its_candidates(monkeypatch, k, candidates):
     """2 + floor(ln K) of them, and the best one leaves the least sum of squared distances."""
     x, drawn, draw = normal(60, 3), [], module._draw
     monkeypatch.setattr(module, "_draw", lambda *a: drawn.append(draw(*a)) or drawn[-1])
