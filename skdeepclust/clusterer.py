@@ -36,6 +36,8 @@ COUNT = Interval(Integral, 1, None, closed="left")
 # Values that reach so many times the range of training, or within such a part of it, are of another
 # range: [0, 1] is a 255th of that of bytes. Dark images come near that, so it is but a warning.
 _FAR, _NARROW = 10, 128
+# Samples that tell the range.
+_LOOKED_AT = 1_000
 
 
 class ImageClusterer(TransformingClusterer):
@@ -438,7 +440,8 @@ def _range(samples: np.ndarray | LazyImages, expected: tuple[float, float]) -> t
     """The least and the largest value; of bytes that are as expected, those of their type."""
     if isinstance(samples, LazyImages) or (samples.dtype == np.uint8 and expected == (0, 255)):
         return 0.0, 255.0
-    return float(samples.min()), float(samples.max())
+    some = samples[:_LOOKED_AT]
+    return float(some.min()), float(some.max())
 
 
 def _unreadable(images: Images) -> list[int]:
