@@ -24,8 +24,8 @@ __all__ = ["CDCClustering", "CDCObjective", "disentangled_contrast"]
 _SAMPLES_PER_CLUSTER = 4
 # The early heads have so many times n_clusters clusters, of 10 samples or more.
 _FINER, _LEAST_MEMBERS = (3, 5, 8), 10
-# Their temperature, over that of z_c.
-_EARLY_SHARE = 0.5
+# Their temperature, over that of z_c, and their share of the epochs.
+_EARLY_SHARE, _EARLY_EPOCHS = 0.5, 0.75
 
 
 class CDCClustering(DeepClusterer):
@@ -57,11 +57,11 @@ class CDCClustering(DeepClusterer):
         Earlier samples that join the batch under the equipartition. None means as many as a
         batch lacks to ``4 * n_clusters`` samples.
     early_heads : tuple of int, default=None
-        Numbers of clusters of the heads that train the representation in the first half of the
-        epochs, at half the `temperature`, in place of z_c, which then starts from the groups
-        of the embedding, see `skdeepclust.ops.partition.linear_partition`. None means 3, 5 and
-        8 times `n_clusters`, as far as the clusters hold 10 samples on average, and 3 times in
-        any case; ``()`` is the plain method.
+        Numbers of clusters of the heads that train the representation in the first three
+        quarters of the epochs, at half the `temperature`, in place of z_c, which then starts
+        from groups of the embedding, see `skdeepclust.ops.partition.linear_partition`. None
+        means 3, 5 and 8 times `n_clusters`, as far as the clusters hold 10 samples on average,
+        and 3 times in any case; ``()`` is the plain method.
 
     Attributes
     ----------
@@ -230,9 +230,9 @@ class CDCObjective(Objective):
         self.spread.update(z)
 
     def on_epoch_begin(self, run: Run) -> None:
-        """Half-way, the early heads give place to z_c, which starts from k-means."""
+        """After three quarters, the early heads give place to z_c, which names the groups."""
         was_early = self.is_early
-        self.is_early = bool(len(self.early)) and run.epoch < run.n_epochs // 2
+        self.is_early = bool(len(self.early)) and run.epoch < int(_EARLY_EPOCHS * run.n_epochs)
         if was_early and not self.is_early:
             self._start(run)
 

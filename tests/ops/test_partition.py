@@ -8,6 +8,7 @@ from sklearn.metrics import adjusted_rand_score, mutual_info_score
 from skdeepclust.ops import partition
 from skdeepclust.ops.kmeans import kmeans
 from skdeepclust.ops.partition import linear_partition, neighbor_information, self_trained_map
+from skdeepclust.ops.sinkhorn import sinkhorn
 
 
 def normal(*shape, seed=0, dtype=torch.float64):
@@ -68,12 +69,21 @@ def test_neighbors_are_the_nearest_other_rows(n):
 # -- the map ------------------------------------------------------------------------------------
 
 
-def test_a_round_is_least_squares_onto_the_clusters():
+def naive_least_squares(z, labels, k, ridge):
+    onto = np.eye(k)[labels]
+    return np.linalg.solve(z.T @ z + ridge * len(z) * np.eye(z.shape[1]), z.T @ onto)
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_rounds_are_least_squares_onto_balanced_clusters(rounds):
     z, labels = normal(60, 5), torch.randint(3, (60,), generator=generator())
-    ones, onto = np.hstack([z.numpy(), np.ones((60, 1))]), np.eye(3)[labels.numpy()]
-    expected = np.linalg.lstsq(ones, onto, rcond=None)[0].T
-    weight, bias = self_trained_map(z, labels, 3, n_rounds=1)
-    np.testing.assert_allclose(np.column_stack([weight, bias]), expected, atol=1e-5)
+    ones, a = np.hstack([z.numpy(), np.ones((60, 1))]), labels.numpy()
+    for _ in range(rounds):
+        scores = ones @ naive_least_squares(ones, a, 3, 1e-6)
+        a = sinkhorn(torch.from_numpy(scores), 0.1, 100).argmax(1).numpy()
+    expected = naive_least_squares(ones, scores.argmax(1), 3, 3e-4).T
+    weight, bias = self_trained_map(z, labels, 3, n_rounds=rounds)
+    np.testing.assert_allclose(np.column_stack([weight, bias]), expected, atol=1e-8)
 
 
 def test_rounds_go_on_until_the_map_teaches_itself():
@@ -86,11 +96,26 @@ def test_rounds_go_on_until_the_map_teaches_itself():
         torch.testing.assert_close(a, b)
 
 
-def test_a_map_does_without_a_cluster():
-    z = normal(30, 2)
-    weight, bias = self_trained_map(z, torch.zeros(30, dtype=torch.int64), 3)
-    assert torch.isfinite(weight).all() and torch.isfinite(bias).all()
-    assert named(z, (weight, bias)).unique().tolist() == [0]
+def test_clusters_that_are_empty_at_first_get_their_share():
+    z = normal(300, 2)
+    found = self_trained_map(z, torch.zeros(300, dtype=torch.int64), 3)
+    assert torch.bincount(named(z, found), minlength=3).tolist() == pytest.approx([100] * 3, abs=15)
+
+
+def test_small_changes_do_not_upset_the_names():
+    """A direction in which the groups differ by little gets no large weight."""
+    z, truth = strips()
+    z = torch.cat([z, 1e-4 * (truth[:, None] - 1)], dim=1)
+    near = z + 0.01 * normal(*z.shape, seed=3)
+
+    def kept(w):
+        w = w[:, :-1], w[:, -1]
+        return float((named(near, w) == named(z, w)).double().mean())
+
+    assert kept(torch.column_stack(self_trained_map(z, truth, 3))) > 0.98
+    ones = np.hstack([z.numpy(), np.ones((len(z), 1))])
+    sharp = naive_least_squares(ones, truth.numpy(), 3, 1e-12).T
+    assert kept(torch.from_numpy(sharp)) < 0.6
 
 
 # -- the whole ----------------------------------------------------------------------------------
@@ -104,6 +129,16 @@ def test_long_groups_are_found_where_k_means_fails(dtype):
     assert weight.dtype == bias.dtype == dtype and not weight.requires_grad
     assert adjusted_rand_score(truth, named(z, found)) == 1
     assert adjusted_rand_score(truth, kmeans(z, 3, n_init=10)[1]) < 0.2
+
+
+def test_an_island_goes_where_the_sizes_tell():
+    """It is nearer to the first group, which would be the larger for it."""
+    place = torch.tensor([0] * 200 + [1] * 160 + [2] * 200 + [3] * 40)
+    places = torch.tensor([[4, 0, 0, 0], [0, 4, 0, 0], [0, 0, 4, 0], [2.4, 1.6, 0, 2]]).double()
+    truth, z = torch.tensor([0, 1, 2, 1])[place], 0.3 * normal(600, 4) + places[place]
+    found = linear_partition(z, 3, generator=generator())
+    assert adjusted_rand_score(truth, named(z, found)) == 1
+    assert adjusted_rand_score(truth, kmeans(z, 3, n_init=10)[1]) < 0.9
 
 
 def test_outliers_are_no_clusters_where_others_are():
