@@ -18,8 +18,7 @@ from torch import nn
 
 from skdeepclust._parameters import ATTRIBUTES, SHARED
 from skdeepclust._sklearn import Interval, StrOptions
-from skdeepclust.augment import OF_VECTORS, Views, make_augmentations
-from skdeepclust.augment.presets import drawn_once
+from skdeepclust.augment import OF_VECTORS, Views, drawn_once, make_augmentations
 from skdeepclust.backbones import make_backbone
 from skdeepclust.backbones.mlp import Flatten
 from skdeepclust.clusterer import COUNT, ImageClusterer

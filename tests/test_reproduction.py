@@ -190,7 +190,7 @@ def test_a_failed_run_costs_the_others_nothing(script, few, tmp_path, monkeypatc
         (["--minutes", "0"], "must be a number above 0, got '0'"),
         (["--minutes", "nan"], "must be a number above 0"),
         (["--epochs", "1"], "--epochs is for trials"),
-        (["--device", "nowhere"], "device='nowhere' is not available"),
+        (["--device", "nowhere"], "device='nowhere' is unknown"),
         (["--data-home", "no/such"], "there is no folder 'no/such'"),
         (["--out", __file__], "File exists"),
     ],

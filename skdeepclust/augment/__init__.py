@@ -1,6 +1,6 @@
 """Augmentations: a batch on any device in, a batch out, with one random draw per sample."""
 
-from skdeepclust.augment.presets import OF_VECTORS, PRESETS, make_augmentations
+from skdeepclust.augment.presets import OF_VECTORS, PRESETS, drawn_once, make_augmentations
 from skdeepclust.augment.transforms import (
     ColorJitter,
     FeatureMasking,
@@ -29,5 +29,6 @@ __all__ = [
     "RandomSolarize",
     "VectorNoise",
     "Views",
+    "drawn_once",
     "make_augmentations",
 ]

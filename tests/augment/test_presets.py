@@ -5,9 +5,8 @@ import torch
 import torchvision.transforms.v2
 from torch import nn
 
-from skdeepclust.augment import OF_VECTORS, PRESETS, make_augmentations
+from skdeepclust.augment import OF_VECTORS, PRESETS, drawn_once, make_augmentations
 from skdeepclust.augment import transforms as T
-from skdeepclust.augment.presets import drawn_once
 
 RGB, LARGE, GRAY, VECTOR = (3, 32, 32), (3, 224, 224), (1, 28, 28), (10,)
 PAIRS = {"byol", "secu", "secu-20", "secu-8"}
