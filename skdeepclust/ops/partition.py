@@ -105,19 +105,21 @@ def self_trained_map(
     bias : Tensor of shape (K,)
     """
     z = F.pad(z, (0, 1), value=1.0)
+    gram = z.T @ z
     for _ in range(n_rounds):
-        scores = z @ _least_squares(z, labels, n_clusters, _FINDING).T
+        scores = z @ _least_squares(z, gram, labels, n_clusters, _FINDING).T
         before, labels = labels, _balanced(scores)
         if torch.equal(before, labels):
             break
-    w = _least_squares(z, scores.argmax(1), n_clusters, _NAMING)
+    w = _least_squares(z, gram, scores.argmax(1), n_clusters, _NAMING)
     return w[:, :-1], w[:, -1]
 
 
-def _least_squares(z: Tensor, labels: Tensor, n_clusters: int, ridge: float) -> Tensor:
-    gram = z.T @ z + ridge * len(z) * torch.eye(z.shape[1]).to(z)
+def _least_squares(
+    z: Tensor, gram: Tensor, labels: Tensor, n_clusters: int, ridge: float
+) -> Tensor:
     sums = z.new_zeros(n_clusters, z.shape[1]).index_add_(0, labels, z)
-    return torch.linalg.solve(gram, sums.T).T
+    return torch.linalg.solve(gram + ridge * len(z) * torch.eye(z.shape[1]).to(z), sums.T).T
 
 
 def _balanced(scores: Tensor) -> Tensor:
