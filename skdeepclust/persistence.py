@@ -200,7 +200,9 @@ def load(path: str | os.PathLike[str], *, method: Any = None, **params: Any) -> 
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is damaged, of another kind or of a later release, or misses a parameter.
+        If the file is damaged, of another kind or of a later release, or misses a parameter; if
+        a `device` asked for here is not available. One that only the file asks for is warned of,
+        and the CPU takes its place.
 
     Notes
     -----
@@ -233,6 +235,8 @@ def load(path: str | os.PathLike[str], *, method: Any = None, **params: Any) -> 
     try:
         made = _class(tree, method)(**tree["parameters"] | params)
         made._validate_params()
+        if "device" in params:
+            resolve_device(made.device)
         _fill(made, tree)
     except (RuntimeError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0]

@@ -291,6 +291,8 @@ def test_a_device_that_is_not_there(X, path):
         found = load(path)
     assert found.predict(X).shape == (120,)
     assert load(path, device="cpu").device == "cpu"
+    with pytest.raises(ValueError, match="device='cuda:30' is not available here"):
+        load(path, device="cuda:30")
 
 
 def test_nothing_in_the_package_runs_code_of_files():
