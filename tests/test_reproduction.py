@@ -261,6 +261,7 @@ def test_variants_change_what_they_say(script):
         assert not script("published").has(f"{name}-half", "cifar10", "paper")
     paper = recipe("secu-self-label", "cifar10", "paper")
     assert paper.params["self_label_epochs"] == 200 and paper.scored == "test"
+    assert recipe("secu-self-label", "stl10", "paper").params["self_label_epochs"] == 100
 
 
 def test_expected_minutes_are_those_of_the_roofline(script):
