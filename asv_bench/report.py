@@ -218,8 +218,11 @@ def spread(values, form):
 
 
 def hardware(rows):
-    machines = {f"{row['cpu']}, threads: {row['threads']}" for row in rows}
-    return " and ".join(sorted(machines))
+    """Processors, without what they can multiply, and numbers of threads."""
+    names = " and ".join(sorted({row["cpu"].split(",")[0] for row in rows}))
+    fewest, most = (pick(row["threads"] for row in rows) for pick in (min, max))
+    threads = f"{fewest} to {most}" if fewest < most else fewest
+    return f"{names}; threads: {threads}"
 
 
 def short(commit):
