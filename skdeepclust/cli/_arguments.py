@@ -82,6 +82,18 @@ def path(text: str) -> Path:
     return Path(os.path.expanduser(text))  # pathlib's own raises for users that are none
 
 
+def existing(advice: str) -> Callable[[str], Path]:
+    """Parse the path of what has to be there: found out before torch is imported."""
+
+    def parse(text: str) -> Path:
+        found = path(text)
+        if not os.path.exists(found):  # pathlib's own raises for some names
+            raise argparse.ArgumentTypeError(f"{text!r} does not exist: {advice}")
+        return found
+
+    return parse
+
+
 def new_file(*suffixes: str) -> Callable[[str], Path]:
     """Parse the path of a file to write, with one of some endings."""
 
@@ -101,14 +113,20 @@ def new_file(*suffixes: str) -> Callable[[str], Path]:
 def add_folder(command: argparse.ArgumentParser) -> None:
     """Let a command take a folder of images."""
     command.add_argument(
-        "folder", type=path, metavar="FOLDER", help="images, in sub-folders as well"
+        "folder",
+        type=existing("name a folder of images"),
+        metavar="FOLDER",
+        help="images, in sub-folders as well",
     )
 
 
 def add_model(command: argparse.ArgumentParser) -> None:
     """Let a command take what `fit` has left."""
     command.add_argument(
-        "model", type=path, metavar="MODEL", help="what fit has written, or a file of model.save"
+        "model",
+        type=existing("make one by skdeepclust fit"),
+        metavar="MODEL",
+        help="what fit has written, or a file of model.save",
     )
     command.add_argument("--device", help="auto, cpu, cuda or mps (default: as it was trained)")
 

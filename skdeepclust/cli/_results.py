@@ -103,8 +103,8 @@ def open_model(args: argparse.Namespace) -> Any:
     places = [args.model, args.model / _MODEL, args.model / "model" / _MODEL]
     found = [place for place in places if place.is_file()]
     if not found:
-        what = "holds no model" if args.model.is_dir() else "does not exist"
-        raise FileNotFoundError(f"MODEL={str(args.model)!r} {what}: make one by skdeepclust fit")
+        missing = f"MODEL={str(args.model)!r} holds no model: make one by skdeepclust fit"
+        raise FileNotFoundError(missing)
     return load(found[0], **({"device": args.device} if args.device else {}))
 
 

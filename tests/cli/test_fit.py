@@ -252,7 +252,7 @@ def test_another_run_does_not_go_on_from_it(photos, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nowhere"], "no such folder"),
+        (["nowhere"], "does not exist"),
         (["empty"], "holds no image"),
         (["photos", "-k", "61"], "too few images, 60"),
         (["photos", "-k", "0"], "a number or a range"),

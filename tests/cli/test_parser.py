@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,9 +33,27 @@ def test_commands_are_found():
 
 
 @pytest.mark.parametrize("command", WRITTEN)
-def test_a_command_of_the_documentation_is_understood(command):
+def test_a_command_of_the_documentation_is_understood(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("photographs", "photos", "more", "more_photos"):
+        (tmp_path / name).mkdir()
+        (tmp_path / f"{name}_clusters").mkdir()
     args = cli._parser().parse_args(shlex.split(command, comments=True))
     assert callable(args.run)
+
+
+@pytest.mark.parametrize(
+    "command", ["fit nowhere", "predict nowhere more", "predict . nowhere", "report nowhere more"]
+)
+def test_a_wrong_path_is_told_before_anything_heavy_is_loaded(command):
+    script = (
+        "import sys, skdeepclust.cli as cli\n"
+        f"try: cli.main({command.split()})\n"
+        "except SystemExit: pass\n"
+        "print('loaded:', sorted({'torch', 'sklearn', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "'nowhere' does not exist" in done.stderr and "loaded: []" in done.stdout
 
 
 @pytest.mark.parametrize("module", [fit, predict, report])

@@ -116,7 +116,7 @@ def test_a_page_is_made(saved, capsys):
         (["nothing", "new"], "does not exist"),
         (["old", "new"], "holds no model"),
         (["damaged.safetensors", "new"], "damaged.safetensors"),
-        (["done", "nowhere"], "no such folder"),
+        (["done", "nowhere"], "does not exist"),
         (["done", "done"], "holds no image"),
     ],
 )
