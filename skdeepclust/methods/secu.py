@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
+from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
 from skdeepclust._sklearn import Interval, StrOptions
@@ -16,6 +17,7 @@ from skdeepclust.engine.health import Mixing, Spread, Vitals
 from skdeepclust.engine.images import Images
 from skdeepclust.engine.net import ObjectiveNet
 from skdeepclust.engine.objective import Objective, Run
+from skdeepclust.engine.warn import warn_user
 from skdeepclust.nn.heads import Encoder
 from skdeepclust.ops.collective import gather
 from skdeepclust.ops.count import count_labels
@@ -38,6 +40,12 @@ __all__ = [
 _MOST_HEADS, _LEAST_MEMBERS = 10, 10
 # The official entropy weight of 6,000 for 50,000 images.
 _ENTROPY_PER_SAMPLE = 0.12
+# A prediction above it is taught in self-labelling.
+_CONFIDENT = 0.99
+_NOTHING_TAUGHT = (
+    f"self_label_epochs: no prediction had a probability above {_CONFIDENT}, so that nothing was "
+    "taught. Try a greater max_epochs, or evaluation='head'"
+)
 
 
 class SeCuClustering(DeepClusterer):
@@ -193,6 +201,9 @@ class SeCuClustering(DeepClusterer):
             warmup_epochs=0,
         )
         refined = stage._run(SelfLabelling(net.objective), images)
+        taught = [row["self_labelling"] for row in refined.history if "self_labelling" in row]
+        if taught and not any(taught):
+            warn_user(_NOTHING_TAUGHT, ConvergenceWarning)
         for row in refined.history:
             row["epoch"] += len(net.history)
         refined.history[:0] = net.history
@@ -720,7 +731,7 @@ def update_means(centers: Tensor, counts: Tensor, z: Tensor, labels: Tensor) -> 
 
 
 @full_precision
-def self_labelling(logits: Tensor, probabilities: Tensor, threshold: float = 0.99) -> Tensor:
+def self_labelling(logits: Tensor, probabilities: Tensor, threshold: float = _CONFIDENT) -> Tensor:
     """Cross-entropy against the confident predictions, all clusters of equal weight.
 
     Parameters

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback
 from torch import nn
 
@@ -1161,6 +1162,16 @@ def test_self_labelling_continues_the_training(blobs, params):
     np.testing.assert_array_equal(estimator.labels_, estimator.predict(blobs))
     assert estimator.get_params() == quick(self_label_epochs=2, **params).get_params()
     assert isinstance(estimator.net_.objective, SelfLabelling)
+
+
+def test_self_labelling_that_teaches_nothing_is_warned_of(blobs):
+    with pytest.warns(ConvergenceWarning, match="self_label_epochs: no prediction .* above 0.99"):
+        vague = quick(self_label_epochs=2).fit(blobs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        sure = quick(self_label_epochs=2, max_epochs=20, temperature=0.01).fit(blobs)
+    for estimator, taught in ((vague, False), (sure, True)):
+        assert [row["self_labelling"] > 0 for row in estimator.history_[-2:]] == [taught] * 2
 
 
 class Stages(Callback):
