@@ -71,6 +71,21 @@ def test_demo_prints_a_table_and_draws_a_picture(few_digits, tmp_path, capfd):
     assert "step/s" not in err  # no progress bar in a log file
 
 
+def test_demo_takes_half_of_the_epochs(few_digits, monkeypatch):
+    asked = {}
+
+    def fit_shortly(model, images):
+        asked[type(model).__name__] = model.max_epochs
+        model.set_params(max_epochs=1).fit(images)
+
+    monkeypatch.setattr(demo, "fit_quietly", fit_shortly)
+    monkeypatch.setattr(demo, "_picture", lambda *_: None)
+    assert cli.main(["demo", "--jobs", "1"]) == 0
+    assert asked == {
+        name: getattr(skdeepclust, name)().max_epochs // 2 for name in skdeepclust.METHODS
+    }
+
+
 def test_demo_shows_a_progress_bar_on_a_terminal(few_digits, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setattr(demo, "_picture", lambda *_: None)
