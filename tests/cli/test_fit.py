@@ -319,8 +319,9 @@ def test_a_home_is_found_without_a_shell(photos, monkeypatch):
 
 
 def test_a_traceback_can_be_had(photos):
-    with pytest.raises(FileNotFoundError):
-        cli.main(["fit", "nowhere", "--traceback"])
+    Path("empty").mkdir()
+    with pytest.raises(ValueError, match="holds no image"):
+        cli.main(["fit", "empty", "--traceback"])
 
 
 # -- classes ----------------------------------------------------------------------------------
