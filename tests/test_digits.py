@@ -6,7 +6,6 @@ import warnings
 import pytest
 
 import skdeepclust
-from skdeepclust import CollapseWarning
 from skdeepclust.datasets import load_digits_images
 from skdeepclust.metrics import clustering_report
 
@@ -28,7 +27,7 @@ def all_digits():
 
 def accuracy(estimator, images, target):
     with warnings.catch_warnings():
-        warnings.simplefilter("error", CollapseWarning)
+        warnings.simplefilter("error")
         return clustering_report(target, estimator.fit_predict(images))["acc"]
 
 
