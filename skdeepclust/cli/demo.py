@@ -78,6 +78,8 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
         "The classes serve to score, not to train.",
         flush=True,
     )
+    if args.epochs is None:
+        print("For a first look, each method trains for half of its default epochs.", flush=True)
     found = [_kmeans(images, n_classes, args.seed)]
     _print_result(target, found[0])
     for clustering in _cluster_all(images, n_classes, args):
