@@ -309,12 +309,12 @@ def test_healthy_blobs_are_silent(method, seed):
         method(3, random_state=seed).fit(X)
 
 
-@pytest.mark.slow  # tests/test_digits.py has short trainings
+@pytest.mark.parametrize("max_epochs", [25, pytest.param(100, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("method", METHODS)
-def test_healthy_digits_are_silent(method, digits):
+def test_healthy_digits_are_silent(method, max_epochs, digits):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        estimator = method(10, max_epochs=100, random_state=0).fit(digits[0])
+        estimator = method(10, max_epochs=max_epochs, random_state=0).fit(digits[0])
     # SeCu's features share a large mean; 0.02 is the gate that its invariants name.
     least = 0.02 if "center_lr" in method._get_param_names() else 0.3 / math.sqrt(64)
     assert estimator.embedding_dim == 64
