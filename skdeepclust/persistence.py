@@ -235,9 +235,9 @@ def load(path: str | os.PathLike[str], *, method: Any = None, **params: Any) -> 
     try:
         made = _class(tree, method)(**tree["parameters"] | params)
         made._validate_params()
-        if "device" in params:
-            resolve_device(made.device)
-        _fill(made, tree)
+        asked = "device" in params
+        device = str(resolve_device(made.device)) if asked else _device(made.device)
+        _fill(made, tree, device)
     except (RuntimeError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"{name!r} does not make an estimator: {reason}") from error
@@ -256,14 +256,14 @@ def _class(tree: Mapping[str, Any], method: Any) -> Any:
     return found
 
 
-def _fill(made: Any, tree: Mapping[str, Any]) -> None:
+def _fill(made: Any, tree: Mapping[str, Any], device: str) -> None:
     learner = made._rebuild(tree["structure"])
     with torch.no_grad():
         learner.load_state_dict(tree["tensors"], strict=True, assign=True)
     _leave_training(learner)
     learner.to(memory_format=torch.channels_last)
     kept = tree["net"]
-    net = ObjectiveNet(learner, batch_size=kept["batch_size"], device=_device(made.device))
+    net = ObjectiveNet(learner, batch_size=kept["batch_size"], device=device)
     net.initialize()
     net.collapsed, net.interrupted = kept["collapsed"], kept["interrupted"]
     net.rows = kept["history"]
