@@ -133,8 +133,11 @@ def emphasise(group, column):
 
 def counts(columns):
     """How many runs there are of a method on a data set: one number or a range."""
-    sizes = {len(group.values("acc")) for column in columns for group in column} - {0}
-    few, many = min(sizes, default=0), max(sizes, default=0)
+    return span({len(group.values("acc")) for column in columns for group in column} - {0})
+
+
+def span(numbers):
+    few, many = min(numbers, default=0), max(numbers, default=0)
     return str(many) if few == many else f"{few} to {many}"
 
 
@@ -220,9 +223,7 @@ def spread(values, form):
 def hardware(rows):
     """Processors, without what they can multiply, and numbers of threads."""
     names = " and ".join(sorted({row["cpu"].split(",")[0] for row in rows}))
-    fewest, most = (pick(row["threads"] for row in rows) for pick in (min, max))
-    threads = f"{fewest} to {most}" if fewest < most else fewest
-    return f"{names}; threads: {threads}"
+    return f"{names}; threads: {span({row['threads'] for row in rows})}"
 
 
 def short(commit):
