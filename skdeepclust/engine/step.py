@@ -27,7 +27,8 @@ class Gradients:
         Of the loss.
     compiled : bool
         Compile the objective's forward and backward pass, on CUDA into a graph that a single
-        launch replays; where that fails, go on without, with a warning.
+        launch replays; where that fails, go on without, with a warning. The smaller last batch of
+        an epoch goes without: to compile for it would take longer than it ever saves.
     """
 
     def __init__(self, learner: Learner, scaler: torch.amp.GradScaler, compiled: bool):
@@ -37,10 +38,10 @@ class Gradients:
         device = learner.objective.centers.device
         self.random_numbers = OwnRandomNumbers(learner.views, learner.objective, device)
         self.compiled = compiled
+        self.size = 0
         if compiled:
             try:
-                # A run has batches of two sizes, and views of two, at most; each stage of a method
-                # is a graph.
+                # A run has views of two sizes, at most; each stage of a method is a graph.
                 mode = "reduce-overhead" if device.type == "cuda" else "default"
                 learner.objective.compile(dynamic=False, mode=mode)
             except Exception as error:
@@ -93,12 +94,23 @@ class Gradients:
         if self.compiled:  # what the last step left in the graph's memory is not needed any more
             torch.compiler.cudagraph_mark_step_begin()
         with collective.batch(len(batch["index"])):
-            terms = self.learner(**batch)
+            terms = self._terms(batch)
             loss = torch.stack(list(terms.values())).sum()
             if loss.requires_grad:  # a method may only watch for an epoch
                 self.scaler.scale(loss).backward()
         collective.average(p.grad for p in self.parameters if p.grad is not None)
         return loss, terms
+
+    def _terms(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        size, objective = len(batch["index"]), self.learner.objective
+        self.size = max(size, self.size)
+        if size == self.size:
+            return self.learner(**batch)
+        compiled, objective._compiled_call_impl = objective._compiled_call_impl, None
+        try:
+            return self.learner(**batch)
+        finally:
+            objective._compiled_call_impl = compiled
 
     def _refuse(self, batch: dict[str, Tensor]) -> Any:
         """Find a batch that fits, now that this training is over."""

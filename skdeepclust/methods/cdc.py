@@ -180,6 +180,7 @@ class CDCObjective(Objective):
         self.register_buffer("labels", labels, persistent=False)
         self.register_buffer("queue", torch.empty(0, hp.n_clusters), persistent=False)
         self.is_early = False
+        self._seen: Tensor | None = None
 
     def forward(self, views: list[Tensor], index: Tensor) -> dict[str, Tensor]:
         """Term ``contrast`` of two views; of the early heads, their mean."""
@@ -191,8 +192,7 @@ class CDCObjective(Objective):
         z, n, *s = map(gather, (z, n, *s))
         self._remember(index, z.detach(), s[0])
         losses = [self._contrast(scores, n) for scores in s]
-        if not self.is_early:
-            self._enqueue(s[0].detach().chunk(2)[0])
+        self._seen = s[0].detach().chunk(2)[0]
         return {"contrast": torch.stack(losses).mean()}
 
     def _contrast(self, s: Tensor, n: Tensor) -> Tensor:
@@ -216,18 +216,27 @@ class CDCObjective(Objective):
         joint = torch.cat([s, company]).nan_to_num()
         return balance(joint, hp.sinkhorn_epsilon, hp.sinkhorn_iterations)[: len(s)]
 
-    def _enqueue(self, s: Tensor) -> None:
-        size = self.hp.queue_size
-        if size is None:
-            size = _SAMPLES_PER_CLUSTER * self.hp.n_clusters
-        self.queue = torch.cat([s, self.queue.to(s)])[:size]
-
     @torch.no_grad()
     def _remember(self, index: Tensor, z: Tensor, s: Tensor) -> None:
         # Clusters of an early head are taken together by their numbers.
         folded = s[: len(index)].argmax(1) * self.hp.n_clusters // s.shape[1]
         self.labels[index] = folded
         self.spread.update(z)
+
+    def on_step_end(self, run: Run) -> None:
+        """Queue what the step saw; in place, once the queue is full: compiled steps read there."""
+        assert self._seen is not None  # a step has just been made
+        seen, self._seen = self._seen, None
+        if self.is_early:
+            return
+        size = self.hp.queue_size
+        if size is None:
+            size = _SAMPLES_PER_CLUSTER * self.hp.n_clusters
+        rows = torch.cat([seen, self.queue.to(seen)])[:size]
+        if rows.shape == self.queue.shape:
+            self.queue.copy_(rows)
+        else:
+            self.queue = rows.clone()
 
     def on_epoch_begin(self, run: Run) -> None:
         """After three quarters, the early heads give place to z_c, which names the groups."""

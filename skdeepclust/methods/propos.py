@@ -214,7 +214,7 @@ class ProPosObjective(Objective):
     def _cluster(self, run: Run, n_init: int) -> None:
         features = run.features()
         # One run goes on from the last centres, the others start afresh: the best one wins.
-        centers, self.labels, _ = kmeans(
+        centers, labels, _ = kmeans(
             features,
             self.hp.n_clusters,
             metric="cosine",
@@ -223,6 +223,10 @@ class ProPosObjective(Objective):
             generator=run.generator,
         )
         self.centers.copy_(centers)
+        if self.labels is None:
+            self.labels = labels
+        else:  # in place: compiled steps read there
+            self.labels.copy_(labels)
         self.spread = feature_std(features)
 
 

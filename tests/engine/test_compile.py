@@ -59,6 +59,14 @@ def test_the_step_is_one_graph_and_trains_alike(method, traced):
     assert compiled.net_.objective._compiled_call_impl is None
 
 
+def test_a_smaller_last_batch_is_not_compiled(traced):
+    """It would take longer than it saves."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "compile=True")
+        fit(METHODS[0], compile=True, batch_size=20)  # 20, 20 and 8
+    assert traced["stats"]["unique_graphs"] == 1
+
+
 def at_once(function, **options):
     raise RuntimeError("no compiler here\nand more")
 

@@ -315,6 +315,8 @@ def queue_of(net, sizes):
         x = views(step, b)
         given.append(by_hand(net, x)[0][0].detach())
         net(x, torch.arange(start, start + b) % 40)
+        with torch.no_grad():
+            net.on_step_end(None)
         lengths.append(len(net.queue))
         start += b
     return given, lengths
@@ -328,6 +330,15 @@ def test_a_queue_holds_the_latest_samples_first_in_first_out(size):
     newest_first = torch.cat(given[::-1])[:size]
     torch.testing.assert_close(net.queue, newest_first, rtol=1e-5, atol=1e-6)
     assert not net.queue.requires_grad
+
+
+def test_a_full_queue_stays_in_its_place():
+    """Compiled steps read there."""
+    net = objective(queue_size=20)
+    queue_of(net, [8] * 3)
+    before = net.queue
+    queue_of(net, [8])
+    assert net.queue is before and len(before) == 20
 
 
 def test_an_automatic_queue_holds_four_samples_per_cluster():
