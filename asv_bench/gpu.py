@@ -2,10 +2,10 @@
 
     python asv_bench/gpu.py --out gpu.json --commit $(git rev-parse HEAD)
 
-Takes about 8 minutes on one GPU, after which no row begins, and needs no data. The package need
-not be installed: it is imported from this tree. Every row is written as it ends, so that an
-interrupted call keeps what it measured. What accuracy the time on a GPU buys is another command's,
-which goes on where its last call stopped (exit status 75: call again):
+Takes about 8 minutes on one GPU, after which no row begins (--minutes), and needs no data. The
+package need not be installed: it is imported from this tree. Every row is written as it ends, so
+that an interrupted call keeps what it measured. What accuracy the time on a GPU buys is another
+command's, which goes on where its last call stopped (exit status 75: call again):
 
     python asv_bench/reproduce.py --recipe fast --device cuda --data-home DIR --minutes 9 \\
         --out DIR --commit $(git rev-parse HEAD)
@@ -34,7 +34,6 @@ from skdeepclust.ops.kmeans import kmeans  # noqa: E402
 ROOFLINE = {("resnet18", 32): (8.3, 2.8), ("resnet34", 32): (15.7, 5.3)}
 ROOFLINE["resnet18", 96] = tuple(9 * us for us in ROOFLINE["resnet18", 32])
 KMEANS = ((60_000, 256, 10), (60_000, 512, 200), (200_000, 128, 1000))
-LIMIT = 480  # seconds
 
 # -- training -----------------------------------------------------------------------------
 
@@ -79,8 +78,8 @@ def training_rows(args):
     plan = [
         (method, args.backbone, args.side, batch_size, compiled)
         for batch_size in args.batch_sizes
-        for compiled in (False, True)
         for method in methods
+        for compiled in (False, True)
     ]
     others = () if args.quick else (("resnet34", 32), ("resnet18", 96))
     return plan + [(methods[0], *other, args.batch_sizes[-1], False) for other in others]
@@ -129,21 +128,21 @@ def best(args, function, repeats=5):
 def plan(args):
     """Name, arguments and function of every row."""
     shapes = [(2_000, 16, 10)] if args.quick else KMEANS
-    for arguments in training_rows(args):
-        names = ("method", "backbone", "side", "batch_size", "compiled")
-        yield "training", dict(zip(names, arguments, strict=True)), train
     for shape in shapes:
         yield "k-means", dict(zip(("rows", "dim", "k"), shape, strict=True)), cluster
     for preset in PRESETS:
         if preset not in OF_VECTORS:
             yield "augmentation", {"preset": preset}, augment
+    for arguments in training_rows(args):
+        names = ("method", "backbone", "side", "batch_size", "compiled")
+        yield "training", dict(zip(names, arguments, strict=True)), train
 
 
 def measure(args):
     start, rows = time.perf_counter(), []
     for kind, given, function in plan(args):
-        if time.perf_counter() - start > LIMIT:
-            row = {"error": f"not begun within {LIMIT} s"}
+        if time.perf_counter() - start > 60 * args.minutes:
+            row = {"error": f"not begun within {args.minutes:g} minutes"}
         else:
             row = attempt(function, args, given)
         rows.append({"kind": kind, **given, **row})
@@ -175,6 +174,7 @@ def parse(argv):
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
     parser.add_argument("--commit", help="of the tree, where there is no git to ask")
     parser.add_argument("--device", default="cuda")
+    parser.add_argument("--minutes", type=float, default=8, help="after which no row begins")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run at all?")
     args = parser.parse_args(argv)
     args.batch_sizes, args.backbone, args.side = (128, 512), "resnet18", 32

@@ -441,6 +441,14 @@ def test_pickle_joblib_and_deepcopy_round_trips(fitted, tmp_path):
         other.fit(UINT8)
 
 
+def test_a_pickle_of_a_gpu_would_load_without_one(fitted):
+    """Tensors are nowhere but in skorch's archive, which goes to what device there is."""
+    net, rest = fitted.net_.__getstate__(), {k: v for k, v in vars(fitted).items() if k != "net_"}
+    archive = net.pop("__cuda_dependent_attributes__")
+    assert b"_load_from_bytes" in archive
+    assert b"_load_from_bytes" not in pickle.dumps([net, rest])
+
+
 def test_a_pickle_does_not_hold_the_images(fitted):
     """Neither the samples nor anything of their size belongs into a model."""
     X = np.zeros((2000, 1, 8, 8), np.uint8)

@@ -248,6 +248,13 @@ class Batches:
         """Let the next epoch be the rest of one of which so many batches have been seen."""
         self.order, self._done = order, n_batches
 
+    @property
+    def usual(self) -> int:
+        """Samples of every batch but the last one, or of the only one."""
+        n = len(self.images)
+        alone = len(self) == 1 and not (self.drop_last and n >= self.batch_size)
+        return n if alone else self.batch_size
+
     def __len__(self) -> int:
         full, rest = divmod(len(self.images), self.batch_size)
         least = max(2, world_size())

@@ -107,6 +107,17 @@ class ObjectiveNet(NeuralNet):
         self.scaler = torch.amp.GradScaler(torch.device(self.device).type, enabled=half)
         return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is there twice, and on a device: `module`, trained, is `module_`."""
+        state = super().__getstate__()
+        del state["module"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Have both names again."""
+        super().__setstate__(state)
+        self.module = self.module_
+
     # -- data -------------------------------------------------------------------------
 
     def get_split_datasets(self, X: Images, y: Any = None, **params: Any) -> tuple[Images, None]:
@@ -252,11 +263,13 @@ class ObjectiveNet(NeuralNet):
         self._listening: dict[str, list[Any]] = {}
         self.interrupted = False
         self._masks = self._infinite()  # as a backbone of the user's may have them
-        self.gradients = Gradients(self.module_, self.scaler, self.compile_step)
+        self.module_.train()  # also what an earlier stage has left in another mode
         seed = collective.agree(int(torch.randint(2**62, ())))
         generator = torch.Generator(self.device).manual_seed(seed)
-        n_steps = len(self.get_iterator(X, training=True))
-        self.run = Run(X, self.max_epochs, n_steps, self.embed, generator)
+        batches = self.get_iterator(X, training=True)
+        how = self.scaler, self.compile_step, batches.usual
+        self.gradients = Gradients(self.module_, *how)
+        self.run = Run(X, self.max_epochs, len(batches), self.embed, generator)
         hp = self.objective.hp
         self.health = Health(hp.n_clusters, hp.embedding_dim)
 
@@ -335,7 +348,7 @@ class ObjectiveNet(NeuralNet):
         self.run = self.loop = self.stage = None
         self._listening = {}
         self.gradients.close()
-        del self.gradients
+        del self.gradients, self.health
 
     # -- inference --------------------------------------------------------------------
 

@@ -159,6 +159,11 @@ class Objective(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} must implement health")
 
+    @property
+    def steady(self) -> bool:
+        """Whether steps do alike by now; until then they are not compiled."""
+        return True
+
     def on_epoch_begin(self, run: Run) -> None:
         """Prepare the epoch: pseudo-labels, frozen copies."""
 

@@ -1,5 +1,6 @@
 """Loss and gradients of a batch: compiled where asked for, in words where it does not fit."""
 
+import gc
 from typing import Any
 
 import torch
@@ -27,18 +28,20 @@ class Gradients:
         Of the loss.
     compiled : bool
         Compile the objective's forward and backward pass, on CUDA into a graph that a single
-        launch replays; where that fails, go on without, with a warning. The smaller last batch of
-        an epoch goes without: to compile for it would take longer than it ever saves.
+        launch replays; where that fails, go on without, with a warning.
+    size : int
+        Samples of the batches to compile for. The last one of an epoch, which may be of another
+        size, goes without: to compile for it would take longer than it ever saves.
     """
 
-    def __init__(self, learner: Learner, scaler: torch.amp.GradScaler, compiled: bool):
+    def __init__(self, learner: Learner, scaler: torch.amp.GradScaler, compiled: bool, size: int):
         self.learner = learner
         self.parameters = list(learner.parameters())  # to walk the modules takes its time
         self.scaler = scaler
+        self.size = size
         device = learner.objective.centers.device
         self.random_numbers = OwnRandomNumbers(learner.views, learner.objective, device)
         self.compiled = compiled
-        self.size = 0
         if compiled:
             try:
                 # A run has views of two sizes, at most; each stage of a method is a graph.
@@ -70,9 +73,14 @@ class Gradients:
         return go_on(batch)
 
     def close(self) -> None:
-        """Let go of the compiled code, and of the modules."""
+        """Let go of the modules, of compiled code, and of gradients, which may lie in its memory."""
+        self._forget()
         self.random_numbers.close()
         self._close_compiled()
+
+    def _forget(self) -> None:
+        for parameter in self.parameters:
+            parameter.grad = None
 
     def _close_compiled(self) -> None:
         if self.compiled:
@@ -81,6 +89,7 @@ class Gradients:
             # The compiler keeps no more than a few versions of a function in a process.
             forward = type(self.learner.objective).forward
             torch._dynamo.reset_code(forward.__code__)
+            gc.collect()  # compiled code refers to itself, and its graphs hold memory
 
     def _give_up(self, error: Exception) -> None:
         self._close_compiled()
@@ -89,22 +98,21 @@ class Gradients:
         warn_user(message, UserWarning)
 
     def _differentiate(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        for parameter in self.parameters:
-            parameter.grad = None
+        self._forget()
         if self.compiled:  # what the last step left in the graph's memory is not needed any more
             torch.compiler.cudagraph_mark_step_begin()
         with collective.batch(len(batch["index"])):
             terms = self._terms(batch)
-            loss = torch.stack(list(terms.values())).sum()
+            values = torch.stack(list(terms.values()))  # what a graph returns is soon overwritten
+            loss = values.sum()
             if loss.requires_grad:  # a method may only watch for an epoch
                 self.scaler.scale(loss).backward()
         collective.average(p.grad for p in self.parameters if p.grad is not None)
-        return loss, terms
+        return loss, dict(zip(terms, values, strict=True))
 
     def _terms(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        size, objective = len(batch["index"]), self.learner.objective
-        self.size = max(size, self.size)
-        if size == self.size:
+        objective = self.learner.objective
+        if len(batch["index"]) == self.size and objective.steady:
             return self.learner(**batch)
         compiled, objective._compiled_call_impl = objective._compiled_call_impl, None
         try:

@@ -223,16 +223,24 @@ class CDCObjective(Objective):
         self.labels[index] = folded
         self.spread.update(z)
 
+    @property
+    def _queue_size(self) -> int:
+        if self.hp.queue_size is None:
+            return _SAMPLES_PER_CLUSTER * self.hp.n_clusters
+        return self.hp.queue_size
+
+    @property
+    def steady(self) -> bool:
+        """Whether the queue grows no more."""
+        return self.is_early or len(self.queue) == self._queue_size
+
     def on_step_end(self, run: Run) -> None:
         """Queue what the step saw; in place, once the queue is full: compiled steps read there."""
         assert self._seen is not None  # a step has just been made
         seen, self._seen = self._seen, None
         if self.is_early:
             return
-        size = self.hp.queue_size
-        if size is None:
-            size = _SAMPLES_PER_CLUSTER * self.hp.n_clusters
-        rows = torch.cat([seen, self.queue.to(seen)])[:size]
+        rows = torch.cat([seen, self.queue.to(seen)])[: self._queue_size]
         if rows.shape == self.queue.shape:
             self.queue.copy_(rows)
         else:

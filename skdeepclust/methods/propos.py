@@ -224,7 +224,7 @@ class ProPosObjective(Objective):
         )
         self.centers.copy_(centers)
         if self.labels is None:
-            self.labels = labels
+            self.labels = labels.clone()
         else:  # in place: compiled steps read there
             self.labels.copy_(labels)
         self.spread = feature_std(features)

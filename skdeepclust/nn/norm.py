@@ -41,6 +41,8 @@ class GhostBatchNorm(nn.Module):
         """(B, C, ...) -> (B, C, ...)."""
         if not self.training or len(x) <= self.size + 1:
             return self.norm(x)
+        if torch.compiler.is_compiling() and self._is_plain(x):
+            return self._at_once(x)
         groups = list(x.split(self.size))
         if len(groups[-1]) == 1:
             groups[-2:] = [torch.cat(groups[-2:])]
@@ -55,9 +57,73 @@ class GhostBatchNorm(nn.Module):
         mean, var = norm.running_mean, norm.running_var
         return F.batch_norm(x, mean, var, norm.weight, norm.bias, True, momentum, norm.eps)
 
+    def _is_plain(self, x: Tensor) -> bool:
+        """Whether all groups are of one size, and `norm` keeps a moving average."""
+        moving = self.norm.momentum is not None and self.norm.track_running_stats
+        return moving and self.norm.affine and len(x) % self.size == 0
+
+    def _at_once(self, x: Tensor) -> Tensor:
+        """All groups in one: for a compiler, which would make code for each group."""
+        norm, n_groups = self.norm, len(x) // self.size
+        assert norm.momentum is not None  # `_is_plain`
+        groups = x.unflatten(0, (n_groups, self.size))
+        y, mean, var = _GroupNorm.apply(groups, norm.weight, norm.bias, norm.eps)
+        # The oldest group counts least, as if the groups had come one after the other.
+        keep = 1 - norm.momentum
+        shares = [
+            keep ** (i / n_groups) - keep ** ((i + 1) / n_groups) for i in reversed(range(n_groups))
+        ]
+        with torch.no_grad():
+            values = groups[0].numel() / x.shape[1]
+            seen = zip((mean, var * (values / (values - 1))), _running(norm), strict=True)
+            for moments, running in seen:
+                new = sum(share * m for share, m in zip(shares, moments, strict=True))
+                running.mul_(keep).add_(new)
+        return y.flatten(0, 1)
+
     def extra_repr(self) -> str:
         """Show the group size."""
         return f"size={self.size}"
+
+
+def _running(norm: nn.modules.batchnorm._BatchNorm) -> tuple[Tensor, Tensor]:
+    assert norm.running_mean is not None and norm.running_var is not None  # it tracks them
+    return norm.running_mean, norm.running_var
+
+
+class _GroupNorm(torch.autograd.Function):
+    """Batch norm of each group (G, size, C, ...) by itself, and its moments (G, C)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Any:
+        wide = x.to(weight.dtype)
+        inner = (1, *range(3, x.ndim))
+        var, mean = torch.var_mean(wide, inner, correction=0, keepdim=True)
+        scale = (var + eps).rsqrt()
+        y = (wide - mean) * scale * _of_channels(weight, x) + _of_channels(bias, x)
+        ctx.save_for_backward(x, weight, mean, scale)
+        mean, var = mean.view(len(x), -1), var.view(len(x), -1)
+        ctx.mark_non_differentiable(mean, var)
+        return y.to(x.dtype), mean, var
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, weight, mean, scale = ctx.saved_tensors
+        inner = (1, *range(3, x.ndim))
+        normed = (x.to(weight.dtype) - mean) * scale
+        grad = grads[0].to(weight.dtype)
+        offset = grad.sum(inner, keepdim=True)
+        slope = (grad * normed).sum(inner, keepdim=True)
+        values = x[0].numel() / x.shape[2]
+        by_x = (grad - (offset + normed * slope) / values) * scale * _of_channels(weight, x)
+        channels = len(x), -1
+        return by_x.to(x.dtype), slope.view(channels).sum(0), offset.view(channels).sum(0), None
+
+
+def _of_channels(parameter: Tensor, x: Tensor) -> Tensor:
+    """Shape (C,) to go with (G, size, C, ...)."""
+    return parameter.view(-1, *[1] * (x.ndim - 3))
 
 
 def ghost_batch_norm(module: nn.Module, size: int | None) -> nn.Module:

@@ -59,11 +59,28 @@ def test_the_step_is_one_graph_and_trains_alike(method, traced):
     assert compiled.net_.objective._compiled_call_impl is None
 
 
-def test_a_smaller_last_batch_is_not_compiled(traced):
-    """It would take longer than it saves."""
+@pytest.mark.parametrize("method", METHODS)
+def test_norms_over_less_than_the_batch_train_alike(method, traced):
+    """Compiled code takes all of them at once; in float64, see below."""
+    params = {"norm_batch_size": 12, "precision": "float64", "max_epochs": 3}
+    plain = fit(method, **params)
+    compiled = fit(method, compile=True, **params)
+    for row, other in zip(plain.history_, compiled.history_, strict=True):
+        assert row["loss"] == pytest.approx(other["loss"], rel=1e-9)
+
+
+@pytest.mark.parametrize(("batch_size", "graphs"), [(20, 1), (47, 1), (100, 1)])
+def test_batches_of_the_usual_size_are_compiled(batch_size, graphs, traced):
+    """Of 48 samples: 20, 20 and 8; 47, which the last one joins; all."""
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "compile=True")
-        fit(METHODS[0], compile=True, batch_size=20)  # 20, 20 and 8
+        fit(METHODS[0], compile=True, batch_size=batch_size)
+    assert traced["stats"]["unique_graphs"] == graphs
+
+
+def test_a_queue_that_grows_is_not_compiled_for(traced):
+    """Each of its lengths would take a graph."""
+    fit(skdeepclust.CDCClustering, compile=True, early_heads=(), queue_size=200, max_epochs=12)
     assert traced["stats"]["unique_graphs"] == 1
 
 

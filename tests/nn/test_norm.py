@@ -65,6 +65,45 @@ def test_gradients_equal_those_of_separate_batch_norms():
     torch.testing.assert_close(ghost, naive)
 
 
+@pytest.mark.parametrize("shape", [(12, 3), (12, 3, 5, 4)])
+@pytest.mark.parametrize("double", [True, False])
+def test_a_compiler_gets_the_same_from_all_groups_at_once(shape, double):
+    def trained(forward):
+        layer = copy.deepcopy(ghost)
+        x = images.clone().requires_grad_()
+        y = forward(layer)(x)
+        (y * batch(*shape, seed=2).to(y)).sum().backward()
+        own = layer.norm
+        kept = own.running_mean, own.running_var, own.weight.grad, own.bias.grad, x.grad
+        return (y, *kept), y.stride()
+
+    layer = norm() if len(shape) == 2 else nn.BatchNorm2d(3)
+    nn.init.normal_(layer.weight)
+    ghost = GhostBatchNorm(layer.double() if double else layer.float(), 4)
+    images = batch(*shape).to(layer.weight.dtype)
+    if len(shape) == 4:
+        images = images.contiguous(memory_format=torch.channels_last)
+    compiled, strides = trained(lambda m: torch.compile(m, backend="eager", fullgraph=True))
+    expected, same = trained(lambda m: m)
+    tight = {"rtol": 1e-12, "atol": 1e-12} if double else {"rtol": 1e-4, "atol": 1e-4}
+    for ours, theirs in zip(compiled, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, **tight)
+    assert strides == same
+    half = images.bfloat16()
+    y = torch.compile(copy.deepcopy(ghost).float(), backend="eager", fullgraph=True)(half)
+    assert y.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("other", [{"affine": False}, {"momentum": None}, {"n": 10}])
+def test_a_compiler_gets_what_is_not_plain_group_by_group(other):
+    x = batch(other.pop("n", 12))
+    layer = nn.BatchNorm1d(3, **other).double()
+    ghost = GhostBatchNorm(layer, 4)
+    assert not ghost._is_plain(x)
+    compiled = torch.compile(copy.deepcopy(ghost), backend="eager")
+    torch.testing.assert_close(compiled(x), ghost(x))
+
+
 def test_eval_is_the_batch_norm_it_was_made_from():
     layer = norm()
     layer(batch(20))
