@@ -200,9 +200,16 @@ class Learner(nn.Module):
         self.objective = objective
         self.precision = precision
 
-    def forward(self, x: Tensor, index: Tensor, stretch: Tensor | None = None) -> dict[str, Tensor]:
-        """Loss terms of one training batch."""
-        views = [channels_last(view) for view in self.views(x, stretch)]
+    def forward(
+        self,
+        x: Tensor,
+        index: Tensor,
+        stretch: Tensor | None = None,
+        views: list[Tensor] | None = None,
+    ) -> dict[str, Tensor]:
+        """Loss terms of one training batch, whose views may be there already."""
+        if views is None:
+            views = [channels_last(view) for view in self.views(x, stretch)]
         with torch.autocast(x.device.type, self.precision, enabled=self.precision is not None):
             return self.objective(views, index)
 

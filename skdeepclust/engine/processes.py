@@ -250,7 +250,7 @@ class OwnRandomNumbers:
         fresh = [torch.Generator(g.device).manual_seed(seed) for g in self._generators]
         self.states = [generator.get_state() for generator in fresh]
         parts = [part for part in views.modules() if isinstance(part, Views)]
-        drawing = filter(_draws_itself, {a for part in parts for a in part.augmentations})
+        drawing = filter(draws_itself, {a for part in parts for a in part.augmentations})
         swap = torch.compiler.disable(self._swap)
         for module in (*drawing, *filter(_drops, objective.modules())):
             self._hooks.append(module.register_forward_pre_hook(swap))
@@ -268,7 +268,8 @@ class OwnRandomNumbers:
             self.states[i] = state
 
 
-def _draws_itself(augmentation: nn.Module) -> bool:
+def draws_itself(augmentation: nn.Module) -> bool:
+    """Whether an augmentation may take random numbers, or anything, from elsewhere than ours do."""
     ours = ("skdeepclust.augment.transforms", "torch.nn.modules")
     parts = list(augmentation.modules())
     return any(_drops(m) or not type(m).__module__.startswith(ours) for m in parts)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from skdeepclust.engine.objective import Learner
 from skdeepclust.engine.processes import OwnRandomNumbers
+from skdeepclust.engine.recorded import RecordedViews
 from skdeepclust.engine.warn import warn_user
 from skdeepclust.ops import collective
 from skdeepclust.ops.collective import rank, world_size
@@ -28,7 +29,7 @@ class Gradients:
         Of the loss.
     compiled : bool
         Compile the objective's forward and backward pass, on CUDA into a graph that a single
-        launch replays; where that fails, go on without, with a warning.
+        launch replays, as it does the views; where that fails, go on without, with a warning.
     size : int
         Samples of the batches to compile for. The last one of an epoch, which may be of another
         size, goes without: to compile for it would take longer than it ever saves.
@@ -42,6 +43,7 @@ class Gradients:
         device = learner.objective.centers.device
         self.random_numbers = OwnRandomNumbers(learner.views, learner.objective, device)
         self.compiled = compiled
+        self.views = RecordedViews.of(learner.views, device) if compiled else None
         if compiled:
             try:
                 # A run has views of two sizes, at most; each stage of a method is a graph.
@@ -73,7 +75,7 @@ class Gradients:
         return go_on(batch)
 
     def close(self) -> None:
-        """Let go of the modules, of compiled code, and of gradients, which may lie in its memory."""
+        """Let go of the modules, of what is compiled, and of gradients, which may lie in it."""
         self._forget()
         self.random_numbers.close()
         self._close_compiled()
@@ -84,7 +86,7 @@ class Gradients:
 
     def _close_compiled(self) -> None:
         if self.compiled:
-            self.compiled = False
+            self.compiled, self.views = False, None
             self.learner.objective._compiled_call_impl = None
             # The compiler keeps no more than a few versions of a function in a process.
             forward = type(self.learner.objective).forward
@@ -113,7 +115,8 @@ class Gradients:
     def _terms(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         objective = self.learner.objective
         if len(batch["index"]) == self.size and objective.steady:
-            return self.learner(**batch)
+            views = self.views(batch["x"], batch.get("stretch")) if self.views else None
+            return self.learner(**batch, views=views)
         compiled, objective._compiled_call_impl = objective._compiled_call_impl, None
         try:
             return self.learner(**batch)

@@ -623,9 +623,9 @@ def _representation(
     losses = []
     for logits, y in zip((x @ w.T / temperature).split(heads, dim=1), labels, strict=True):
         log_p = logits.log_softmax(1)
-        other = log_p.detach().roll(len(y), dims=0).exp()
+        other = torch.cat(log_p.detach().chunk(2)[::-1]).exp()
         soft = -(other * log_p).sum(1).mean()
-        losses.append(soft.lerp(F.nll_loss(log_p, y.repeat(2)), label_weight))
+        losses.append(soft.lerp(F.nll_loss(log_p, torch.cat([y, y])), label_weight))
     return torch.stack(losses).mean()
 
 
@@ -686,11 +686,12 @@ def _centers(
 ) -> Tensor:
     """Mean `center_loss` of heads, whose first centres `first` tells; x has unit norm."""
     w = F.normalize(centers, dim=1)
-    mine = (labels + first[:, None]).repeat(1, 2).T
+    both = torch.cat([labels, labels], dim=1)  # of both views
+    mine = (both + first[:, None]).T
     own = (x[:, None] * w[mine]).sum(2)
     logits = (x @ w.detach().T).scatter(1, mine, own) / temperature
-    parts = zip(logits.split(heads, dim=1), labels, strict=True)
-    return torch.stack([F.cross_entropy(part, y.repeat(2)) for part, y in parts]).mean()
+    parts = zip(logits.split(heads, dim=1), both, strict=True)
+    return torch.stack([F.cross_entropy(part, y) for part, y in parts]).mean()
 
 
 @torch.no_grad()

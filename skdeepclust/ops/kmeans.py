@@ -12,17 +12,19 @@ from skdeepclust.ops.precision import fast_bfloat16
 
 __all__ = ["first_least", "kmeans"]
 
-# Elements of the largest temporary (samples x runs x clusters): 32 MiB in float32; and of that
-# of an assignment on a CPU, which should stay in its cache.
-_BUDGET, _IN_CACHE = 1 << 23, 1 << 19
+# Elements of the largest temporary (samples x runs x clusters): 32 MiB in float32; of that of an
+# assignment on a CPU, which should stay in its cache; and on an accelerator, which does little for
+# small ones but wait for the next.
+_BUDGET, _IN_CACHE, _ON_DEVICE = 1 << 23, 1 << 19, 1 << 25
 # Multiplications of an assignment from which on a half-precision one pays, the most rounds of
 # that kind, and the shift, in variances, at which full precision takes over: or as many rounds
 # after the least one.
 _LARGE, _ROUGH_ROUNDS, _ROUGH_TOL, _STALE_ROUNDS = 1 << 29, 24, 1e-3, 3
 # Rows that seeds are drawn from: so many, or more where there are many clusters.
 _SEED_ROWS, _SEED_ROWS_PER_CLUSTER = 1 << 14, 50
-# Elements of x from which on sums over its rows are faster cluster by cluster than row by row.
-_OUT_OF_CACHE = 1 << 22
+# Elements of x from which on sums over its rows are faster cluster by cluster than row by row; and
+# clusters from which on they are on an accelerator faster than a product.
+_OUT_OF_CACHE, _MANY = 1 << 22, 100
 # On a CPU a minimum with its place is slow; without it, in single precision, it is not.
 _WIDE, _BLOCK = 512, 32
 # Fewer rows at once would slow down the product.
@@ -308,7 +310,7 @@ def _rows_at_once(x: Tensor, width: int) -> int:
     """Rows whose temporary of so many columns is of a good size."""
     if x.device.type == "cpu":
         return max(_LEAST_ROWS, _IN_CACHE // width)
-    return max(1, _BUDGET // width)
+    return max(1, _ON_DEVICE // width)
 
 
 def _least(score: Tensor) -> tuple[Tensor, Tensor]:
@@ -347,18 +349,17 @@ def _means(x: Tensor, labels: Tensor, sizes: Tensor, centers: Tensor, spherical:
 
 def _add_rows(sums: Tensor, labels: Tensor, sizes: Tensor, x: Tensor) -> None:
     """sums[labels[i]] += x[i], in an order that does not depend on the scheduler."""
-    if x.device.type == "cpu":
-        if x.numel() < _OUT_OF_CACHE:
-            sums.index_add_(0, labels, x)
-        else:
-            order, starts = labels.argsort(stable=True), F.pad(sizes.cumsum(0), (1, -1))
-            sums.copy_(F.embedding_bag(order, x, starts, mode="sum"))
-        return
-    # index_add_ races on accelerators; a one-hot product costs one more GEMM and does not.
-    step = max(1, _BUDGET // len(sums))
-    for start in range(0, len(x), step):
-        part = labels[start : start + step]
-        sums.addmm_(F.one_hot(part, len(sums)).to(x.dtype).T, x[start : start + step])
+    on_cpu = x.device.type == "cpu"
+    if on_cpu and x.numel() < _OUT_OF_CACHE:
+        sums.index_add_(0, labels, x)
+    elif on_cpu or len(sums) >= _MANY:
+        order, starts = labels.argsort(stable=True), F.pad(sizes.cumsum(0), (1, -1))
+        sums.copy_(F.embedding_bag(order, x, starts, mode="sum"))
+    else:  # index_add_ races on accelerators; a product does not
+        step = _rows_at_once(x, len(sums))
+        for start in range(0, len(x), step):
+            part = labels[start : start + step]
+            sums.addmm_(F.one_hot(part, len(sums)).to(x.dtype).T, x[start : start + step])
 
 
 def _refill(x: Tensor, centers: Tensor, empty: Tensor, distance: Tensor) -> Tensor:
