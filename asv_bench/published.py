@@ -140,7 +140,7 @@ _PRECISION = cite(
     precision="auto",
 )
 # Of CIFAR-10: method and network are those of the paper, the schedule is made for the clock. Nobody
-# has measured these yet.
+# has measured those of ProPos and CDC yet.
 FAST = {
     "secu": cite("half of 401: some 5 minutes at 60 % of the roofline", max_epochs=200)
     | cite("twice the images a step; norms stay over 128", batch_size=256)

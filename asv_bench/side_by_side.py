@@ -459,7 +459,16 @@ def _gpu():
     parts = [_gpu_table([row for row in found["rows"] if row["kind"] == kind]) for kind in kinds]
     versions = f"torch {found['torch']}, CUDA {found['cuda']}"
     ran_on = f"On {found['device']}; commit {short(found['commit'])}, {versions}."
+    planned, measured = len(_planned()), sum("error" not in row for row in found["rows"])
+    if measured < planned:
+        ran_on += f" Not yet measured: {planned - measured} of the {planned} rows of gpu.py."
     return "\n\n".join([*parts, ran_on])
+
+
+def _planned():
+    import gpu
+
+    return list(gpu.plan(gpu.parse(["--out", "gpu.json"])))
 
 
 def _gpu_table(rows):

@@ -319,6 +319,11 @@ class SeCuObjective(Objective):
         self.mixing.update((labels + self.first[:, None])[self.watching :])
         return labels
 
+    @property
+    def steady(self) -> bool:
+        """Whether the encoder learns; one epoch without is not worth compiling for."""
+        return not self.first_epoch
+
     def on_epoch_begin(self, run: Run) -> None:
         """Freeze the centres that teach the encoder in this epoch."""
         self.first_epoch = run.epoch == 0
