@@ -5,9 +5,10 @@ SHARED = """n_clusters : int, default=8
     backbone : str, nn.Module or callable, default="auto"
         ``"resnet18"``, ``"resnet34"``, ``"resnet50"``, ``"convnet"`` (small), ``"mlp"``,
         ``"identity"`` or ``"timm:NAME"``; a module with the attribute ``num_features``, which
-        is copied; or a callable ``shape -> module``. ``"auto"`` takes the MLP for vectors, the
-        small net for images up to 16 x 16 and, on a CPU, for images up to 64 x 64 or fewer than
-        20,000 of them, and ResNet-18 otherwise, and wherever there are `weights`.
+        is copied, and trained in train mode; or a callable ``shape -> module``. ``"auto"`` takes
+        the MLP for vectors, the small net for images up to 16 x 16 and, on a CPU, for images up
+        to 64 x 64 or fewer than 20,000 of them, and ResNet-18 otherwise, and wherever there are
+        `weights`.
     stem : {{"auto", "small", "small-pool", "imagenet"}}, default="auto"
         First layers of a ResNet: 3x3 without pooling, 3x3 with it or 7x7 with it. ``"auto"``
         is small up to a side of 64, unless there are `weights`.

@@ -110,13 +110,15 @@ class ObjectiveNet(NeuralNet):
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is there twice, and on a device: `module`, trained, is `module_`."""
         state = super().__getstate__()
-        del state["module"]
+        if self.initialized_:
+            del state["module"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Have both names again."""
         super().__setstate__(state)
-        self.module = self.module_
+        if self.initialized_:
+            self.module = self.module_
 
     # -- data -------------------------------------------------------------------------
 
@@ -263,12 +265,12 @@ class ObjectiveNet(NeuralNet):
         self._listening: dict[str, list[Any]] = {}
         self.interrupted = False
         self._masks = self._infinite()  # as a backbone of the user's may have them
-        self.module_.train()  # also what an earlier stage has left in another mode
+        self.module_.train()  # also what the user, or an earlier stage, left in another mode
         seed = collective.agree(int(torch.randint(2**62, ())))
         generator = torch.Generator(self.device).manual_seed(seed)
         batches = self.get_iterator(X, training=True)
-        how = self.scaler, self.compile_step, batches.usual
-        self.gradients = Gradients(self.module_, *how)
+        size = batches.usual
+        self.gradients = Gradients(self.module_, self.scaler, self.compile_step, size)
         self.run = Run(X, self.max_epochs, len(batches), self.embed, generator)
         hp = self.objective.hp
         self.health = Health(hp.n_clusters, hp.embedding_dim)

@@ -25,7 +25,14 @@ from skdeepclust.ops.collective import (
     world_size,
 )
 
-__all__ = ["OwnRandomNumbers", "local_device", "same_samples", "synchronise", "together"]
+__all__ = [
+    "OwnRandomNumbers",
+    "draws_itself",
+    "local_device",
+    "same_samples",
+    "synchronise",
+    "together",
+]
 
 _ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 # A dead process is noticed at once, by its closed connections or by torchrun. This is for
@@ -269,7 +276,17 @@ class OwnRandomNumbers:
 
 
 def draws_itself(augmentation: nn.Module) -> bool:
-    """Whether an augmentation may take random numbers, or anything, from elsewhere than ours do."""
+    """Whether an augmentation may take random numbers, or anything else, from where ours do not.
+
+    Parameters
+    ----------
+    augmentation : nn.Module
+        Of a view.
+
+    Returns
+    -------
+    bool
+    """
     ours = ("skdeepclust.augment.transforms", "torch.nn.modules")
     parts = list(augmentation.modules())
     return any(_drops(m) or not type(m).__module__.startswith(ours) for m in parts)

@@ -1,5 +1,6 @@
 """Augmented views by a single launch."""
 
+from collections import Counter
 from typing import Any, Self
 
 import torch
@@ -19,9 +20,9 @@ _WARM = 2
 class RecordedViews:
     """Views on CUDA as graphs, recorded once and replayed with every batch.
 
-    A view is some 150 small kernels. A host launches them one by one, which takes it longer than
-    the device needs to compute them, and in small batches longer than the step. The random numbers
-    are those that the kernels would draw without a graph.
+    A view is many small kernels. A host launches them one by one, which takes it longer than the
+    device needs to compute them, and in small batches longer than the step. The random numbers are
+    those that the kernels would draw without a graph.
 
     Parameters
     ----------
@@ -31,25 +32,31 @@ class RecordedViews:
 
     def __init__(self, views: Views):
         self.views = views
-        self._graphs: dict[Any, Any] = {}
+        self._graphs: dict[Any, tuple[Any, Any, list[Tensor]]] = {}
+        self._calls: Counter[Any] = Counter()
 
     @classmethod
     def of(cls, views: nn.Module, device: torch.device) -> Self | None:
-        """The views of a learner, if a replay draws anew all that is random in them."""
+        """The views of a learner, if a replay does again all that they do.
+
+        None if they have weights, or take random numbers or anything else from elsewhere, or if
+        other processes have a part in them.
+        """
         if device.type != "cuda" or world_size() > 1 or type(views) is not Views:
             return None
-        return None if any(map(draws_itself, views.augmentations)) else cls(views)
+        if list(views.parameters()) or any(map(draws_itself, views.augmentations)):
+            return None
+        return cls(views)
 
     def __call__(self, x: Tensor, stretch: Tensor | None = None) -> list[Tensor]:
         """Views of a batch, which the next one of its shape overwrites."""
         kind = x.shape, x.dtype, stretch is None, self.views.reduced
-        there = self._graphs.get(kind, 0)
-        if isinstance(there, int):
-            if there < _WARM:
-                self._graphs[kind] = there + 1
-                return self._make(x, stretch)
-            there = self._graphs[kind] = self._record(x, stretch)
-        graph, inputs, made = there
+        self._calls[kind] += 1
+        if self._calls[kind] <= _WARM:
+            return self._make(x, stretch)
+        if kind not in self._graphs:
+            self._graphs[kind] = self._record(x, stretch)
+        graph, inputs, made = self._graphs[kind]
         for place, given in zip(inputs, (x, stretch), strict=True):
             if place is not None:
                 place.copy_(given)

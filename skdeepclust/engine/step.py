@@ -29,7 +29,8 @@ class Gradients:
         Of the loss.
     compiled : bool
         Compile the objective's forward and backward pass, on CUDA into a graph that a single
-        launch replays, as it does the views; where that fails, go on without, with a warning.
+        launch replays; where that fails, go on without, with a warning. There, our own
+        augmentations are such a graph, too.
     size : int
         Samples of the batches to compile for. The last one of an epoch, which may be of another
         size, goes without: to compile for it would take longer than it ever saves.

@@ -192,7 +192,8 @@ class CDCObjective(Objective):
         z, n, *s = map(gather, (z, n, *s))
         self._remember(index, z.detach(), s[0])
         losses = [self._contrast(scores, n) for scores in s]
-        self._seen = s[0].detach().chunk(2)[0]
+        if not self.is_early:
+            self._seen = s[0].detach().chunk(2)[0]
         return {"contrast": torch.stack(losses).mean()}
 
     def _contrast(self, s: Tensor, n: Tensor) -> Tensor:
@@ -236,10 +237,10 @@ class CDCObjective(Objective):
 
     def on_step_end(self, run: Run) -> None:
         """Queue what the step saw; in place, once the queue is full: compiled steps read there."""
-        assert self._seen is not None  # a step has just been made
-        seen, self._seen = self._seen, None
         if self.is_early:
             return
+        assert self._seen is not None  # a step has just been made
+        seen, self._seen = self._seen, None
         rows = torch.cat([seen, self.queue.to(seen)])[: self._queue_size]
         if rows.shape == self.queue.shape:
             self.queue.copy_(rows)

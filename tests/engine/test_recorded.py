@@ -100,6 +100,11 @@ class Mine(nn.Module):
         return x
 
 
+def test_views_with_weights_are_not_recorded():
+    """Their gradients would be those of one and the same capture, again and again."""
+    assert RecordedViews.of(views(nn.Conv2d(3, 3, 1)), CUDA) is None
+
+
 @pytest.mark.parametrize(
     ("augment", "fits"),
     [("simclr", True), ("byol", True), (None, True), (Mine(), False), (lambda x: x, False)],

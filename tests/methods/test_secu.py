@@ -1164,6 +1164,18 @@ def test_self_labelling_continues_the_training(blobs, params):
     assert isinstance(estimator.net_.objective, SelfLabelling)
 
 
+def test_all_of_a_stage_is_in_train_mode(blobs):
+    """Also the encoder, which the stage before has left in eval mode."""
+
+    class Look(Callback):
+        def on_batch_begin(self, net, **kwargs):
+            modes.append({part.training for part in net.module_.modules()})
+
+    modes = []
+    quick(self_label_epochs=1, max_epochs=1, callbacks=[Look()]).fit(blobs)
+    assert modes[1:] and all(mode == {True} for mode in modes[1:])
+
+
 def test_self_labelling_that_teaches_nothing_is_warned_of(blobs):
     with pytest.warns(ConvergenceWarning, match="self_label_epochs: no prediction .* above 0.99"):
         vague = quick(self_label_epochs=2).fit(blobs)
