@@ -96,8 +96,7 @@ class Gradients:
 
     def _give_up(self, error: Exception) -> None:
         self._close_compiled()
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
-        message = f"compile=True has no effect, the step does not compile: {reason}"
+        message = f"compile=True has no effect, the step does not compile: {_first_line(error)}"
         warn_user(message, UserWarning)
 
     def _differentiate(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -116,13 +115,26 @@ class Gradients:
     def _terms(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         objective = self.learner.objective
         if len(batch["index"]) == self.size and objective.steady:
-            views = self.views(batch["x"], batch.get("stretch")) if self.views else None
-            return self.learner(**batch, views=views)
+            return self.learner(**batch, views=self._views(batch))
         compiled, objective._compiled_call_impl = objective._compiled_call_impl, None
         try:
             return self.learner(**batch)
         finally:
             objective._compiled_call_impl = compiled
+
+    def _views(self, batch: dict[str, Tensor]) -> list[Tensor] | None:
+        """Recorded views of a batch; None where they are not recorded."""
+        if self.views is None:
+            return None
+        try:
+            return self.views(batch["x"], batch.get("stretch"))
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            self.views = None
+            message = f"The views cannot be recorded, and take longer: {_first_line(error)}"
+            warn_user(message, UserWarning)
+            return None
 
     def _refuse(self, batch: dict[str, Tensor]) -> Any:
         """Find a batch that fits, now that this training is over."""
@@ -157,6 +169,10 @@ def is_out_of_memory(error: Exception) -> bool:
     # Only CUDA has a type of its own for it.
     told = isinstance(error, RuntimeError) and any(t in str(error) for t in _OUT_OF_MEMORY)
     return told or isinstance(error, torch.OutOfMemoryError | MemoryError)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or repr(error)).splitlines()[0]
 
 
 def _is_of_the_compiler(error: Exception) -> bool:

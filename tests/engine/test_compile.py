@@ -10,6 +10,7 @@ from torch._dynamo.utils import counters
 
 import skdeepclust
 from skdeepclust.datasets import make_image_blobs
+from skdeepclust.engine.recorded import RecordedViews
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Clusters .* hold no sample"),
@@ -84,6 +85,18 @@ def test_a_queue_that_grows_is_not_compiled_for(traced):
     """Each of its lengths would take a graph."""
     fit(skdeepclust.CDCClustering, compile=True, early_heads=(), queue_size=200, max_epochs=12)
     assert traced["stats"]["unique_graphs"] == 1
+
+
+def test_views_that_cannot_be_recorded_are_made_one_by_one(traced, monkeypatch):
+    class Fails:
+        def __call__(self, x, stretch):
+            raise RuntimeError("no graphs here\nand more")
+
+    monkeypatch.setattr(RecordedViews, "of", lambda views, device: Fails())
+    with pytest.warns(UserWarning, match="views cannot be recorded.*no graphs here$") as caught:
+        model = fit(METHODS[0], compile=True)
+    assert len([w for w in caught if "recorded" in str(w.message)]) == 1
+    np.testing.assert_array_equal(model.labels_, fit(METHODS[0]).labels_)
 
 
 def at_once(function, **options):
