@@ -473,8 +473,14 @@ def _planned():
 
 def _gpu_table(rows):
     names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [[str(row.get(name, "-")) for name in names] for row in rows]
-    return table([name.replace("_", " ") for name in names], cells)
+    cells = [[_plain(row.get(name, "-")) for name in names] for row in rows]
+    return table([name.replace("_", " ").replace("h200", "H200") for name in names], cells)
+
+
+def _plain(value):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _side_by_side(found):
