@@ -139,8 +139,7 @@ _PRECISION = cite(
     "bfloat16 where the device is made for it: the minutes are worked out for that",
     precision="auto",
 )
-# Of CIFAR-10: method and network are those of the paper, the schedule is made for the clock. Nobody
-# has measured those of ProPos and CDC yet.
+# Of CIFAR-10: method and network are those of the paper, the schedule is made for the clock.
 FAST = {
     "secu": cite("half of 401: some 5 minutes at 60 % of the roofline", max_epochs=200)
     | cite("twice the images a step; norms stay over 128", batch_size=256)

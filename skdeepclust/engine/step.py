@@ -128,7 +128,7 @@ class Gradients:
             return None
         try:
             return self.views(batch["x"], batch.get("stretch"))
-        except Exception as error:
+        except RuntimeError as error:  # the driver records no such thing
             if is_out_of_memory(error):
                 raise
             self.views = None

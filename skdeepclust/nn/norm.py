@@ -65,7 +65,9 @@ class GhostBatchNorm(nn.Module):
     def _at_once(self, x: Tensor) -> Tensor:
         """All groups in one: for a compiler, which would make code for each group."""
         norm, n_groups = self.norm, len(x) // self.size
-        assert norm.momentum is not None  # `_is_plain`
+        mean_so_far, var_so_far = norm.running_mean, norm.running_var
+        assert norm.momentum is not None  # by `_is_plain`, and so are the other two
+        assert mean_so_far is not None and var_so_far is not None
         groups = x.unflatten(0, (n_groups, self.size))
         y, mean, var = _GroupNorm.apply(groups, norm.weight, norm.bias, norm.eps)
         # The oldest group counts least, as if the groups had come one after the other.
@@ -75,8 +77,8 @@ class GhostBatchNorm(nn.Module):
         ]
         with torch.no_grad():
             values = groups[0].numel() / x.shape[1]
-            seen = zip((mean, var * (values / (values - 1))), _running(norm), strict=True)
-            for moments, running in seen:
+            unbiased = var * (values / (values - 1))
+            for moments, running in ((mean, mean_so_far), (unbiased, var_so_far)):
                 new = sum(share * m for share, m in zip(shares, moments, strict=True))
                 running.mul_(keep).add_(new)
         return y.flatten(0, 1)
@@ -84,11 +86,6 @@ class GhostBatchNorm(nn.Module):
     def extra_repr(self) -> str:
         """Show the group size."""
         return f"size={self.size}"
-
-
-def _running(norm: nn.modules.batchnorm._BatchNorm) -> tuple[Tensor, Tensor]:
-    assert norm.running_mean is not None and norm.running_var is not None  # it tracks them
-    return norm.running_mean, norm.running_var
 
 
 class _GroupNorm(torch.autograd.Function):
