@@ -17,8 +17,8 @@ __all__ = ["first_least", "kmeans"]
 # small ones but wait for the next.
 _BUDGET, _IN_CACHE, _ON_DEVICE = 1 << 23, 1 << 19, 1 << 25
 # Multiplications of an assignment from which on a half-precision one pays, the most rounds of
-# that kind, and the shift, in variances, at which full precision takes over: or as many rounds
-# after the least one.
+# that kind, and the shift, in variances, at which full precision takes over; rounds without
+# progress that end either kind.
 _LARGE, _ROUGH_ROUNDS, _ROUGH_TOL, _STALE_ROUNDS = 1 << 29, 24, 1e-3, 3
 # Rows that seeds are drawn from: so many, or more where there are many clusters.
 _SEED_ROWS, _SEED_ROWS_PER_CLUSTER = 1 << 14, 50
@@ -85,7 +85,8 @@ def kmeans(
     Notes
     -----
     A cluster that loses its last member is moved to the row farthest from its own
-    centre, so clusters stay empty only where `x` has fewer than K distinct rows.
+    centre, so clusters stay empty only where `x` has fewer than K rows that differ by more
+    than rounding.
     The distances, n x K for each run, are never held whole. Large problems on hardware that
     multiplies bfloat16 fast begin with up to 24 rounds of bfloat16 distances and float32 means,
     as long as the centres move less and less; the last round and always the labels and the
@@ -254,14 +255,15 @@ def _iterate(
     """Centres, labels, squared distances and the number of rounds.
 
     `rough` holds x less its mean in half precision, which assigns in place of x, and the mean.
-    Its rounds end when the centres of a run move no less for some rounds: what is left is then
-    noise, or not for half precision to tell. Empty clusters wait for full precision.
+    Empty clusters wait for full precision. A run ends as well when for some rounds its inertia
+    does not fall, or in half precision the shift of its centres: what is left is noise of
+    rounding, which would go on for ever where all rows are almost equal.
     """
     square = torch.linalg.vector_norm(x if rough is None else rough[0], dim=1, dtype=x.dtype)
     square = square.square_()[:, None]
     labels, distance = _assign(x, centers, square, rough)
     rounds, stale = 0, torch.zeros(len(centers), device=x.device)
-    least = torch.full_like(stale, math.inf)
+    least = torch.full_like(threshold, math.inf).expand(len(centers))
     while rounds < max_iter:
         rounds += 1
         sizes = _sizes(labels, centers.shape[1])
@@ -272,10 +274,10 @@ def _iterate(
         centers, previous = updated, labels
         labels, distance = _assign(x, centers, square, rough)
         settled = (shift <= threshold) | (labels == previous).all(0)
-        if rough is not None:
-            stale = torch.where(shift < least, 0, stale + 1)
-            settled, least = settled | (stale >= _STALE_ROUNDS), torch.minimum(shift, least)
-        if bool(settled.all()):
+        falling = distance.sum(0) if rough is None else shift
+        stale = torch.where(falling < least, 0, stale + 1)
+        least = torch.minimum(falling, least)
+        if bool((settled | (stale >= _STALE_ROUNDS)).all()):
             break
     return centers, labels, distance, rounds
 

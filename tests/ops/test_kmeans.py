@@ -30,6 +30,19 @@ def same(first, second):
     return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
+def rounds_of(monkeypatch):
+    """A list that is to hold the rounds of each phase."""
+    rounds, iterate = [], module._iterate
+
+    def spy(*args):
+        found = iterate(*args)
+        rounds.append(found[3])
+        return found
+
+    monkeypatch.setattr(module, "_iterate", spy)
+    return rounds
+
+
 @pytest.mark.parametrize("tol", [0, 1e-4])
 @pytest.mark.parametrize("seed", range(5))
 def test_lloyd_is_scikit_learns_from_equal_centres(seed, tol):
@@ -225,17 +238,20 @@ def test_half_precision_is_not_lost_in_tight_clusters(monkeypatch, metric, noise
     exact = kmeans(x, 20, metric=metric, n_init=3, generator=seeded())
     monkeypatch.setattr(module, "_LARGE", 0)
     monkeypatch.setattr(module, "fast_bfloat16", lambda device: True)
-    rounds, iterate = [], module._iterate
-
-    def spy(*args):
-        found = iterate(*args)
-        rounds.append(found[3])
-        return found
-
-    monkeypatch.setattr(module, "_iterate", spy)
+    rounds = rounds_of(monkeypatch)
     rough = kmeans(x, 20, metric=metric, n_init=3, generator=seeded())
     assert float(rough[2]) <= 1.03 * float(exact[2])
     assert rounds[0] <= 24 and sum(rounds) < 100
+
+
+def test_rows_that_differ_by_rounding_do_not_take_all_rounds(monkeypatch):
+    """As the outputs of a network that is not trained yet do."""
+    rounds = rounds_of(monkeypatch)
+    for seed in range(5):
+        direction = normal(1, 8, seed=seed, dtype=torch.float32)
+        x = F.normalize(direction + 1e-4 * normal(40, 8, seed=9, dtype=torch.float32), dim=1)
+        kmeans(x, 3, metric="cosine", n_init=3, generator=seeded(seed))
+    assert max(rounds) < 100
 
 
 def test_half_precision_leaves_one_round_of_full_precision(monkeypatch):
