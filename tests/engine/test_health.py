@@ -309,7 +309,8 @@ def test_healthy_blobs_are_silent(method, seed):
         method(3, random_state=seed).fit(X)
 
 
-@pytest.mark.parametrize("max_epochs", [25, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.slow  # test_digits.py trains for a few epochs in every run, as silently
+@pytest.mark.parametrize("max_epochs", [25, 100])
 @pytest.mark.parametrize("method", METHODS)
 def test_healthy_digits_are_silent(method, max_epochs, digits):
     with warnings.catch_warnings():
