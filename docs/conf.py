@@ -77,6 +77,7 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "min_reported_time": math.inf,  # how long the build took is nobody's business
     "write_computation_times": False,
+    "parallel": 2,  # examples at once
     "show_signature": False,
 }
 
