@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,7 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
         result = _write(args, out, model, names, classes)
         if not args.no_report:
             result["report"] = _report(args, out / "report.html", model, images, classes)
+        _tell_what_is_old(args, out)
     _forget(out)
     result |= {"seconds": round(seconds, 2), "warnings": told}
     _print_result(result)
@@ -318,6 +320,14 @@ def _write(
         "clusters": str(out / "clusters") if args.sort else None,
         "report": None,
     }
+
+
+def _tell_what_is_old(args: argparse.Namespace, out: Path) -> None:
+    """Warn of results of a run before that this one was not asked for."""
+    written = {"clusters": bool(args.sort), "report.html": not args.no_report}
+    for name, new in written.items():
+        if not new and (out / name).exists():
+            warnings.warn(f"{out / name} is not of this run, but was there before", stacklevel=2)
 
 
 def _report(

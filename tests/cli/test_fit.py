@@ -123,6 +123,17 @@ def test_a_map_that_cannot_be_made_is_told_before_training(photos, capsys, monke
     assert cli.main([*command, "--no-report"]) == 0
 
 
+@pytest.mark.filterwarnings("default:.*is not of this run")
+def test_results_of_an_earlier_run_are_told(photos, capsys):
+    command = ["fit", "photos", "-k", "3", "--overwrite", *PLAIN]
+    assert cli.main([*command, "--map", "pca", "--sort", "copy"]) == 0
+    assert "Warning" not in capsys.readouterr().err
+    assert cli.main([*command, "--no-report"]) == 0
+    err = capsys.readouterr().err
+    for name in ("clusters", "report.html"):
+        assert f"Warning: photos_clusters/{name} is not of this run" in err
+
+
 def test_few_images_call_for_a_pretrained_network(photos, capsys):
     assert cli.main(["fit", "photos", "-k", "3", "--no-report", *FAST]) == 0
     assert "few images to learn from: compare with --method kmeans" in capsys.readouterr().out
