@@ -40,9 +40,10 @@ class ProPosClustering(DeepClusterer):
         With ``scattering_weight=0, noise_std=0`` the method is BYOL and k-means.
     noise_std : float, default=0.001
         Standard deviation of the noise on the unnormalised embedding.
-    scattering_warmup : int, default=50
+    scattering_warmup : int or None, default=None
         Epochs without scattering and noise, in which the representation forms. Too short, and
-        mistakes of the first clusters last.
+        mistakes of the first clusters last; as long as `max_epochs`, and the method is BYOL.
+        None takes half of `max_epochs`.
     ema_momentum : float, default=0.996
         Share of the target's old weights at each step.
     ema_schedule : {"constant", "cosine"}, default="constant"
@@ -94,7 +95,7 @@ class ProPosClustering(DeepClusterer):
     temperature: float = 0.5
     scattering_weight: float = 0.1
     noise_std: float = 0.001
-    scattering_warmup: int = 50
+    scattering_warmup: int | None = None
     ema_momentum: float = 0.996
     ema_schedule: str = "constant"
     recluster_every: int = 1
@@ -110,7 +111,7 @@ class ProPosClustering(DeepClusterer):
         "temperature": [POSITIVE],
         "scattering_weight": [NON_NEGATIVE],
         "noise_std": [NON_NEGATIVE],
-        "scattering_warmup": [NON_NEGATIVE],
+        "scattering_warmup": [NON_NEGATIVE, None],
         "ema_momentum": [UNIT],
         "ema_schedule": [StrOptions({"constant", "cosine"})],
         "recluster_every": [COUNT],
@@ -172,7 +173,8 @@ class ProPosObjective(Objective):
 
     def on_epoch_begin(self, run: Run) -> None:
         """Label all samples by spherical k-means on the target network's embedding."""
-        self.warm = run.epoch >= self.hp.scattering_warmup
+        warmup = self.hp.scattering_warmup
+        self.warm = run.epoch >= (run.n_epochs // 2 if warmup is None else warmup)
         if run.epoch % self.hp.recluster_every == 0:
             self._cluster(run, n_init=3)
 

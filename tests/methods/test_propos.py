@@ -292,8 +292,8 @@ def objective(**hp):
 class FakeRun:
     """A run at some epoch, whose features are planted."""
 
-    def __init__(self, epoch=0, progress=0.0, n=40, d=6):
-        self.epoch, self.progress = epoch, progress
+    def __init__(self, epoch=0, progress=0.0, n=40, d=6, n_epochs=4):
+        self.epoch, self.progress, self.n_epochs = epoch, progress, n_epochs
         self.generator = torch.Generator().manual_seed(0)
         self.z = F.normalize(normal(n, d, seed=3), dim=1)
 
@@ -355,6 +355,14 @@ def test_scattering_and_noise_start_after_the_warmup(epoch, monkeypatch):
     net.on_epoch_begin(FakeRun(epoch=epoch))
     terms = net([normal(12, 9), normal(12, 9, seed=1)], torch.arange(12))
     assert ("scattering" in terms) == bool(drawn) == (epoch >= 2)
+
+
+@pytest.mark.parametrize(("n_epochs", "first"), [(4, 2), (5, 2), (1, 0), (100, 50)])
+def test_by_default_scattering_starts_after_half_of_the_training(n_epochs, first):
+    net = objective(scattering_warmup=None)
+    for epoch in (first - 1, first):
+        net.on_epoch_begin(FakeRun(epoch=epoch, n_epochs=n_epochs))
+        assert net.warm == (epoch == first)
 
 
 def test_noise_is_fresh_for_both_views_unnormalised_and_before_the_predictor(monkeypatch):
