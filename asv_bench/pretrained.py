@@ -81,12 +81,13 @@ def run(args):
     for seed in args.seeds:
         for name in args.methods:
             rows = read(FILE)
-            if any((row["method"], row["seed"]) == (name, seed) for row in rows):
+            others = [row for row in rows if (row["method"], row["seed"]) != (name, seed)]
+            if len(others) < len(rows) and not args.force:
                 continue
-            rows.append(fit(args.folder, name, seed))
+            rows = [*others, fit(args.folder, name, seed)]
             rows.sort(key=lambda row: (METHODS.index(row["method"]), row["seed"]))
             write_lines(FILE, rows)
-            print(rows[-1], flush=True)
+            print(f"{name}, seed {seed}: done", flush=True)
 
 
 def render():
@@ -109,6 +110,7 @@ def main():
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--force", action="store_true", help="run again what is there")
     parser.add_argument("--table", action="store_true", help="run nothing")
     parser.add_argument("--check", action="store_true", help="fail if the table is out of date")
     args = parser.parse_args()

@@ -288,7 +288,8 @@ for CDC, on COIL-20 (three seeds) and Fashion-MNIST (one): read the figures of t
 of tuned defaults. On CIFAR-10 two other augmentations were tried for SeCu, and not taken.
 BYOL + k-means is `ProPosClustering(scattering_weight=0, noise_std=0)`, and instance discrimination
 + k-means is `IDFDClustering(decorrelation_weight=0)`. Images come as they are; the methods augment
-them with crops and changes of colour.
+grey ones by small turns, shifts, changes of brightness and noise, and coloured ones by crops and
+changes of colour.
 
 **Other methods** see flattened pixels as float32 between 0 and 1, which the loss of VaDE requires,
 and no augmented images. Their parameters are their packages' defaults and were not tuned here,

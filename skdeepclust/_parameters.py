@@ -27,12 +27,12 @@ SHARED = """n_clusters : int, default=8
         are seen at 96 x 96, or as they are if they all have one size that is no larger.
     augment : str, callable, tuple of callables or None, default="auto"
         A preset (see :mod:`skdeepclust.augment.presets`), a module or function on a batch,
-        one of those per view, or None for no augmentation. ``"auto"`` takes the preset for
+        one such per view, or None for no augmentation. ``"auto"`` takes the preset for
         colour images, grey images or vectors.
     embedding_dim : int, default={embedding_dim}
         Dimension of the representation that is clustered.
     hidden_dim : int or None, default={hidden_dim}
-        Width of the hidden layers of the heads.
+        Width of the hidden layers of the heads; None, for IDFD and SeCu, is a linear head.
     max_epochs : int, default={max_epochs}
         Passes over the training samples.
     batch_size : int, default={batch_size}

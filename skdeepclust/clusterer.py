@@ -103,7 +103,14 @@ class ImageClusterer(TransformingClusterer):
         Raises
         ------
         ValueError, TypeError
-            If X or a parameter is unusable, before any training.
+            If X or a parameter is unusable, before any training; or if the training diverges
+            although it was tried again with a tenth of the learning rate.
+        FileNotFoundError
+            If X, or the file that `weights` names, does not exist.
+        MemoryError
+            If the network or a batch does not fit the device; says which batch does.
+        RuntimeError
+            If another process of the same training has failed.
 
         Notes
         -----
@@ -214,7 +221,14 @@ class ImageClusterer(TransformingClusterer):
         Returns
         -------
         ndarray of shape (n_samples,), int64
-            Cluster of each sample.
+            Cluster of each sample; -1 for a file that was skipped, see `on_error`.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError, TypeError
+            If X is not like the training samples, or a file cannot be read.
         """
         proba, unreadable = self._infer_proba(X)
         labels = proba.argmax(1)
@@ -236,7 +250,13 @@ class ImageClusterer(TransformingClusterer):
         Returns
         -------
         ndarray of shape (n_samples, n_clusters), float32
-            Rows sum to 1, and their largest entry is the predicted cluster.
+            Rows sum to 1, and their largest entry is the predicted cluster; NaN for a file that
+            was skipped.
+
+        Raises
+        ------
+        NotFittedError, ValueError, TypeError
+            As of `predict`.
         """
         proba, unreadable = self._infer_proba(X)
         proba[unreadable] = np.nan
@@ -258,7 +278,12 @@ class ImageClusterer(TransformingClusterer):
         Returns
         -------
         ndarray of shape (n_samples, embedding_dim), float32
-            Rows of norm 1.
+            Rows of norm 1; NaN for a file that was skipped.
+
+        Raises
+        ------
+        NotFittedError, ValueError, TypeError
+            As of `predict`.
         """
         images = self._images(X)
         z = self.net_.embed(images).float().cpu().numpy()
@@ -295,6 +320,11 @@ class ImageClusterer(TransformingClusterer):
         float
             A value in [-1, 1]: 0 for a single cluster, -1 when the representation has
             collapsed in training.
+
+        Raises
+        ------
+        NotFittedError, ValueError, TypeError
+            As of `predict`.
         """
         images = self._images(X)
         if self.net_.collapsed:
@@ -331,8 +361,12 @@ class ImageClusterer(TransformingClusterer):
 
         Raises
         ------
+        NotFittedError
+            Before ``fit``.
         TypeError
             If a parameter is code and not left out.
+        ValueError
+            If `omit` names no parameter, or `path` is a folder.
         OSError
             If the file cannot be written.
 

@@ -124,6 +124,8 @@ def make_backbone(
     ValueError
         If the name is unknown or does not fit the samples, the weights do not fit the
         backbone, or the module does not keep the contract.
+    FileNotFoundError
+        If there is no file `weights`.
     """
     check_file(weights)
     if isinstance(backbone, str):

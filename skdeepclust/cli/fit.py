@@ -46,6 +46,11 @@ from skdeepclust.cli._results import (
 __all__ = ["add_to"]
 
 _FEW = 1000  # images from which a network learns little
+_OURS = {  # parameters that --set would set in vain
+    "n_clusters": "give --n-clusters",
+    "checkpoint": "it is in OUT",
+    "verbose": "a terminal gets a bar, a file a line for each epoch",
+}
 _EXAMPLES = """examples:
   skdeepclust fit photos --n-clusters 10
   skdeepclust fit photos --n-clusters 2-20 --method kmeans   (chooses how many)
@@ -68,9 +73,9 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
         "-k",
         "--n-clusters",
         type=_numbers,
-        default=8,
         metavar="K",
-        help="number of clusters (default: 8); 2-20 chooses one of these, training twice",
+        help="number of clusters (default: the recipe's, or 8); 2-20 chooses one of these, "
+        "training twice",
     )
     fit.add_argument(
         "--method",
@@ -114,7 +119,11 @@ def _add_training(fit: argparse.ArgumentParser) -> None:
 
 def _add_results(fit: argparse.ArgumentParser) -> None:
     fit.add_argument(
-        "--out", type=path, metavar="OUT", help="folder of the results (default: FOLDER_clusters)"
+        "--out",
+        type=path,
+        metavar="OUT",
+        help="folder of the results (default: in the current one, by the name of FOLDER, "
+        "NAME_clusters)",
     )
     fit.add_argument("--overwrite", action="store_true", help="replace what OUT holds")
     fit.add_argument(
@@ -136,6 +145,8 @@ def _numbers(text: str) -> int | range:
 
 def _run(args: argparse.Namespace) -> dict[str, Any]:
     model = _estimator(args)
+    if args.n_clusters is None:
+        args.n_clusters = model.n_clusters
     with told_warnings() as told:
         images, names = read_folder(args, model.image_shape)
         classes = classes_of(args.classes, names)
@@ -197,6 +208,8 @@ def _chosen_parameters(args: argparse.Namespace, known: list[str]) -> dict[str, 
     }
     chosen = {name: value for name, value in given.items() if value is not None} | dict(args.set)
     for name in chosen:
+        if name in _OURS:
+            raise ValueError(f"--set {name}: {_OURS[name]}")
         if name not in known:
             raise ValueError(f"{args.method} has no parameter {name!r}: it has {', '.join(known)}")
     return chosen

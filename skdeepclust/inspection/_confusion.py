@@ -91,6 +91,11 @@ class ClusterConfusionDisplay:
         -------
         ClusterConfusionDisplay
             The display, plotted.
+
+        Raises
+        ------
+        ValueError, ImportError
+            As of `from_predictions`.
         """
         return cls.from_predictions(y, estimator.predict(X), ax=ax)
 
@@ -111,6 +116,13 @@ class ClusterConfusionDisplay:
         -------
         ClusterConfusionDisplay
             The display, plotted.
+
+        Raises
+        ------
+        ValueError
+            If `y` and `labels` differ in length, or `labels` is not of integers.
+        ImportError
+            If matplotlib is not installed.
         """
         target = column_or_1d(y)
         labels = check_labels(labels, len(target))

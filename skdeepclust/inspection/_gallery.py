@@ -111,6 +111,11 @@ class ClusterGalleryDisplay:
         -------
         ClusterGalleryDisplay
             The display, plotted.
+
+        Raises
+        ------
+        ValueError, ImportError
+            As of `from_predictions`.
         """
         labels, proba = predicted(estimator, X)
         return cls.from_predictions(
@@ -168,6 +173,14 @@ class ClusterGalleryDisplay:
         -------
         ClusterGalleryDisplay
             The display, plotted.
+
+        Raises
+        ------
+        ValueError
+            If the arguments do not fit together, `clusters` names one without members, or a
+            number of members is negative.
+        ImportError
+            If matplotlib is not installed.
         """
         if n_members < 1 or n_borderline < 0:
             raise ValueError("n_members must be >= 1 and n_borderline >= 0")

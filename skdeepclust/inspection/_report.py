@@ -128,7 +128,10 @@ class ClusterReport:
         Raises
         ------
         ValueError
-            If X holds vectors, of which there is nothing to show.
+            If X holds vectors, of which there is nothing to show, fewer than two images have a
+            cluster, `max_images` is below 2, or `map_method` is unknown.
+        ImportError
+            If umap-learn, for its map, is not installed.
         """
         found = in_one_pass(estimator, X)
         rows, labels, proba = found or (estimator.transform(X), *predicted(estimator, X))
@@ -199,8 +202,10 @@ class ClusterReport:
         Raises
         ------
         ValueError
-            If the arguments do not fit together, X holds vectors, or fewer than two images have
-            a cluster.
+            If the arguments do not fit together, X holds vectors, fewer than two images have a
+            cluster, `max_images` is below 2, or `map_method` is unknown.
+        ImportError
+            If umap-learn, for its map, is not installed.
         """
         _check_options(max_images, map_method)
         pictures, root, names = _pictures(X, image_shape)

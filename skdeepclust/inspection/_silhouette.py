@@ -116,6 +116,11 @@ class SilhouetteDisplay:
         -------
         SilhouetteDisplay
             The display, plotted.
+
+        Raises
+        ------
+        ValueError, ImportError
+            As of `from_predictions`.
         """
         rows, labels = embedded(estimator, X)
         return cls.from_predictions(
@@ -166,6 +171,8 @@ class SilhouetteDisplay:
         ------
         ValueError
             If the rows are not in two clusters at least, or each in one of its own.
+        ImportError
+            If matplotlib is not installed.
         """
         rows = check_array(embedding, ensure_all_finite=False, input_name="embedding")
         labels = check_labels(labels, len(rows))

@@ -61,7 +61,7 @@ class CDCClustering(DeepClusterer):
         quarters of the epochs, at half the `temperature`, in place of z_c, which then starts
         from groups of the embedding, see `skdeepclust.ops.partition.linear_partition`. None
         means 3, 5 and 8 times `n_clusters`, as far as the clusters hold 10 samples on average,
-        and 3 times in any case; ``()`` is the plain method.
+        and 3 times with any number of samples that is no smaller; ``()`` is the plain method.
 
     Attributes
     ----------

@@ -199,7 +199,7 @@ class KSelection(MetaEstimatorMixin, TransformingClusterer):
 
     Beyond one fit, the cost is that of k-means, `n_init` runs for each k; ``"stability"`` takes
     five of them on half of the samples, ``"merge"`` one, with 100 centres or five for each of
-    the most clusters asked for. No n x n matrix is held.
+    the most clusters asked for, but about one for 10 samples at most. No n x n matrix is held.
 
     Examples
     --------

@@ -185,6 +185,12 @@ def test_a_recipe_is_taken(photos, capsys):
     assert (model.lr, model.optimizer, model.max_epochs) == (0.03, "sgd", 1)
 
 
+def test_a_recipe_has_its_own_number_of_clusters(photos):
+    more = ["--epochs", "1", "--size", "8", "--set", "backbone=mlp", "--no-report"]
+    assert cli.main(["fit", "photos", "--method", "idfd", "--recipe", "cifar10", *more]) == 0
+    assert load("photos_clusters/model/model.safetensors").n_clusters == 10
+
+
 # -- stopping and going on --------------------------------------------------------------------
 
 
@@ -277,6 +283,9 @@ def test_another_run_does_not_go_on_from_it(photos, capsys, monkeypatch):
         (["photos", "--method", "kmeans", "--recipe", "cifar10"], "no recipes"),
         (["photos", "--recipe", "mnist"], "'mnist'"),
         (["photos", "--set", "lrr=1"], "no parameter 'lrr'"),
+        (["photos", "--set", "n_clusters=5"], "--set n_clusters: give --n-clusters"),
+        (["photos", "--set", "verbose=0"], "--set verbose: a terminal"),
+        (["photos", "--set", "checkpoint=run"], "--set checkpoint: it is in OUT"),
         (["photos", "--set", "lr=-1"], "'lr'"),
         (["photos", "--set", "lr"], "NAME=VALUE"),
         (["photos", "--classes", "nowhere.csv"], "nowhere.csv"),
