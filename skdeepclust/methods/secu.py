@@ -119,7 +119,8 @@ class SeCuClustering(DeepClusterer):
     constraint then holds it; ``evaluation="head"`` is the published way. In the first epoch the
     encoder makes no step at all, where the code makes steps of rate zero, whose momentum has a
     later effect. Both views pass the network as one batch, the code's one by one: a
-    `norm_batch_size` as large as the batch keeps their statistics apart. SeCu's evaluation and
+    `norm_batch_size` as large as the batch keeps their statistics apart, in one process; of
+    several, each normalises its share of both together. SeCu's evaluation and
     self-labelling are not in the official code: the head's evaluation is the largest cosine of
     the plain image, the self-labelling that of SCAN, on the projection and the centres, with
     the second view's augmentation and, in place of Adam with weight decay 1e-4 on batches of

@@ -93,7 +93,8 @@ _NOT_EXPRESSED = (
     "Hue in HSV, as torchvision turns it; ours turns in YIQ.",
     "The official standardisation constants; ours are the mean and standard deviation of the "
     "training images.",
-    "Batch norm by view in the last, smaller batch of an epoch: its groups hold both views.",
+    "Batch norm by view in the last, smaller batch of an epoch, whose groups hold both views, and "
+    "in several processes: each normalises its own share of both views.",
 )
 _NOT_EXPRESSED_SMALL = (
     "Kaiming-normal initialisation of the first convolution; ours is PyTorch's.",
