@@ -163,6 +163,9 @@ def contingency(y_true: ArrayLike, y_pred: ArrayLike) -> Contingency:
 
 def _encode(labels: ArrayLike, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the distinct labels and the position of each sample's label among them."""
+    if isinstance(labels, list | tuple) and labels and isinstance(labels[0], tuple):
+        # numpy would take the parts of such labels for a dimension.
+        labels = np.fromiter(labels, dtype=object, count=len(labels))
     array = np.asarray(labels)
     if array.dtype.kind in "US":  # numpy turns [1, "1"] into two equal strings
         array = np.asarray(labels, dtype=object)

@@ -121,6 +121,12 @@ def test_skipped_files_are_a_cluster():
     assert clustering_accuracy([0, 0, 1, 1], [0, 0, -1, -1]) == 1.0
 
 
+def test_labels_may_be_tuples():
+    classes = [("a", 1), ("a", 1), ("b", 2), ("b",)]
+    assert clustering_accuracy(classes, [0, 0, 1, 2]) == 1
+    assert match_labels(classes, [0, 0, 1, 3]).tolist() == classes
+
+
 @pytest.mark.parametrize("score", SCORES)
 @pytest.mark.parametrize(
     ("y_true", "y_pred", "message"),
