@@ -22,9 +22,10 @@ SHARED = """n_clusters : int, default=8
         with ``augment="features"``, ``"vectors"`` or None, which is quick; otherwise for each
         view.
     image_shape : (C, H, W), default=None
-        Unflattens 2-D rows into images and settles the layout of 4-D input; for image files,
-        what the network sees of each. None means that 2-D rows are vectors, and that files
-        are seen at 96 x 96, or as they are if they all have one size that is no larger.
+        Unflattens 2-D rows into images and settles the layout of 4-D input; for image files
+        and Datasets of uint8 images, what the network sees of each. None means that 2-D rows
+        are vectors, that files are seen at 96 x 96, or as they are if they all have one size
+        that is no larger, and the items of a Dataset as they are if they have one size.
     augment : str, callable, tuple of callables or None, default="auto"
         A preset (see :mod:`skdeepclust.augment.presets`), a module or function on a batch,
         one such per view, or None for no augmentation. ``"auto"`` takes the preset for

@@ -9,16 +9,16 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from skdeepclust._sklearn import Interval, StrOptions, TransformingClusterer, fit_context
 from skdeepclust.backbones import auto_backbone
 from skdeepclust.engine.device import resolve_device, resolve_precision
-from skdeepclust.engine.files import ImageFiles, as_lazy
-from skdeepclust.engine.images import Images, as_array, as_images
-from skdeepclust.engine.isolation import isolated
+from skdeepclust.engine.files import ImageFiles, as_samples
+from skdeepclust.engine.images import Images, as_images
+from skdeepclust.engine.isolation import draw_seed, isolated
 from skdeepclust.engine.lazy import LazyImages
 from skdeepclust.engine.net import ObjectiveNet
 from skdeepclust.engine.objective import Learner
@@ -128,7 +128,7 @@ class ImageClusterer(TransformingClusterer):
         tasks = self._init_callback_context(max_subtasks=self._n_epochs)
         tasks.call_on_fit_task_begin(estimator=self, X=X, y=y)
         self.image_paths_ = samples.paths if isinstance(samples, ImageFiles) else None
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        seed = draw_seed(self.random_state)
         with together(device):
             images, unreadable = self._hold(samples, device, dtype)
             same_samples((len(images), *images.shape))
@@ -333,7 +333,10 @@ class ImageClusterer(TransformingClusterer):
         z = z[np.setdiff1d(np.arange(len(z)), _unreadable(images))]
         objective = self.net_.objective
         labels = objective.probabilities(z).argmax(1)
-        return float(simplified_silhouette(z, objective.centers, labels))
+        # Centres of clusters that nothing belongs to, now or in training, are near nothing.
+        trained = torch.as_tensor(self.labels_[self.labels_ >= 0], device=labels.device)
+        used, place = torch.cat([labels, trained]).unique(return_inverse=True)
+        return float(simplified_silhouette(z, objective.centers[used], place[: len(labels)]))
 
     # -- persistence ----------------------------------------------------------------------
 
@@ -423,14 +426,14 @@ class ImageClusterer(TransformingClusterer):
     def _read(self, X: Any, reset: bool) -> np.ndarray | LazyImages:
         """Validate X and arrange it as (n, C, H, W) images or (n, F) vectors."""
         shape = _image_shape(self.image_shape) if reset else getattr(self, "image_shape_in_", None)
-        lazy = as_lazy(X, shape)
-        if lazy is None:
-            return self._read_array(as_array(X), reset)
+        samples = as_samples(X, shape)
+        if not isinstance(samples, LazyImages):
+            return self._read_array(samples, reset)
         if reset:
-            self._learn_shape(lazy.shape)
+            self._learn_shape(samples.shape)
         elif shape is None:
             raise ValueError("X holds images, but training saw vectors (n, n_features)")
-        return lazy
+        return samples
 
     def _learn_shape(self, shape: tuple[int, ...]) -> None:
         self.image_shape_in_ = shape[1:] if len(shape) == 4 else None

@@ -228,6 +228,16 @@ def test_score_lies_between_minus_one_and_one(fitted):
     assert fitted.score(UINT8, TARGET) == score
 
 
+def test_score_knows_no_clusters_without_samples():
+    X = np.repeat(UINT8[:3], 20, axis=0)
+    method = METHODS[0]
+    with pytest.warns(UserWarning, match="hold no sample"):
+        estimator = fast(method, n_clusters=5, augment=None).fit(X)
+    assert estimator.score(X) > 0.99
+    # One cluster beside others of the training, of which the centres are known.
+    assert 0.99 < estimator.score(X[:20]) <= 1
+
+
 @each_method
 def test_score_of_a_collapsed_representation(method):
     class Constant(Flatten):
@@ -479,10 +489,10 @@ def globals_now():
 
 
 @each_method
-@pytest.mark.parametrize("deterministic", [False, True])
-def test_global_state_is_untouched(method, deterministic):
+@pytest.mark.parametrize(("deterministic", "seed"), [(False, 0), (True, 0), (False, None)])
+def test_global_state_is_untouched(method, deterministic, seed):
     before = globals_now()
-    estimator = fast(method, deterministic=deterministic).fit(UINT8)
+    estimator = fast(method, deterministic=deterministic, random_state=seed).fit(UINT8)
     for name in [*OUTPUTS, "score"]:
         getattr(estimator, name)(UINT8)
     assert globals_now() == before
@@ -701,7 +711,8 @@ BAD_X = {
     "ambiguous layout": (np.zeros((9, 3, 8, 3)), ValueError, "image_shape"),
     "unknown layout": (np.zeros((9, 5, 8, 9)), ValueError, "image_shape"),
     "complex": (FLOATS + 1j, ValueError, "Complex"),
-    "sparse": (scipy.sparse.csr_matrix(VECTORS), TypeError, "[Ss]parse"),
+    "sparse": (scipy.sparse.csr_matrix(VECTORS), TypeError, "Sparse data.*toarray"),
+    "sparse array": (scipy.sparse.csr_array(VECTORS), TypeError, "Sparse data.*toarray"),
     "sparse tensor": (torch.tensor(VECTORS).to_sparse(), TypeError, "sparse"),
     "strings": (np.array([["a", "b"]] * 9), ValueError, "X|string|numeric"),
     "long doubles": (np.full((9, 2), np.longdouble("3.5e38")), ValueError, "X .*float32"),
@@ -710,7 +721,7 @@ BAD_X = {
     "dates": (np.zeros((9, 2), "datetime64[s]"), (TypeError, ValueError), "dtype|DType"),
     "a path": ("images/", FileNotFoundError, "images/"),
     "ragged": ([[1.0, 2.0], [3.0]] * 5, ValueError, "X|inhomogeneous|shape"),
-    "mixed sizes": (Items([*UINT8[:8], UINT8[8, :, 1:]]), ValueError, r"X\[8\]"),
+    "mixed sizes": (Items([*FLOATS[:8], FLOATS[8, :, 1:]]), ValueError, r"X\[8\]"),
 }  # fmt: skip
 
 

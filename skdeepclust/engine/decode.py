@@ -16,6 +16,7 @@ __all__ = [
     "ENDINGS",
     "FOREIGN",
     "Header",
+    "MissingImage",
     "UnreadableImage",
     "arrange",
     "decode",
@@ -48,6 +49,10 @@ _GREY = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
 class UnreadableImage(ValueError):
     """A file that holds no image; the message names it and says why."""
+
+
+class MissingImage(UnreadableImage, FileNotFoundError):
+    """There is no such file."""
 
 
 class Header(NamedTuple):
@@ -103,7 +108,9 @@ def decode(path: str | os.PathLike[str], least: tuple[int, int] | None = None) -
     Raises
     ------
     UnreadableImage
-        If the file is missing, truncated, too large by Pillow's limit, or no image.
+        If the file is truncated, too large by Pillow's limit, or no image.
+    MissingImage
+        If it is not there.
     """
     try:
         with _open(path) as image:
@@ -112,7 +119,8 @@ def decode(path: str | os.PathLike[str], least: tuple[int, int] | None = None) -
                 image.draft(None, (side, side))
             return from_pillow(image)
     except Exception as error:  # Pillow raises anything on broken files
-        raise UnreadableImage(f"{os.fspath(path)}: {_reason(error)}") from error
+        kind = MissingImage if isinstance(error, FileNotFoundError) else UnreadableImage
+        raise kind(f"{os.fspath(path)}: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:

@@ -21,10 +21,11 @@ from skdeepclust.engine.decode import (
     from_pillow,
     read_header,
 )
+from skdeepclust.engine.images import MixedShapes, as_array
 from skdeepclust.engine.lazy import DETAIL, LazyImages, Shape
 from skdeepclust.engine.warn import warn_user
 
-__all__ = ["ImageFiles", "ImageItems", "as_lazy"]
+__all__ = ["ImageFiles", "ImageItems", "as_samples"]
 
 # What the network sees of files that no one size fits, and the largest size that is taken as it is.
 _SIDE = 96
@@ -139,8 +140,8 @@ class ImageItems(LazyImages):
             raise UnreadableImage(f"{self.names[i]}: {error}") from error
 
 
-def as_lazy(X: Any, image_shape: Shape | None) -> LazyImages | None:
-    """What X is, if it is to be read item by item: a folder, paths, or a Dataset of images.
+def as_samples(X: Any, image_shape: Shape | None) -> Any:
+    """What X is: images that are read one by one, or an array in memory.
 
     Parameters
     ----------
@@ -151,8 +152,9 @@ def as_lazy(X: Any, image_shape: Shape | None) -> LazyImages | None:
 
     Returns
     -------
-    LazyImages or None
-        None for everything that becomes an array in memory.
+    LazyImages, ndarray, DataFrame or sparse matrix
+        Lazy for a folder, paths, and a Dataset of images that have to be brought to one shape;
+        others for scikit-learn's validation, see `as_array`.
     """
     if isinstance(X, LazyImages):
         return X.with_shape(image_shape)
@@ -160,7 +162,16 @@ def as_lazy(X: Any, image_shape: Shape | None) -> LazyImages | None:
         return ImageFiles(X, image_shape)
     if _holds_pictures(X):
         return ImageItems(X, image_shape)
-    return None
+    try:
+        array = as_array(X)
+    except MixedShapes:
+        if _shape_of_bytes(X) is None:
+            raise
+        return ImageItems(X, image_shape)
+    if isinstance(X, Dataset) and image_shape is not None and image_shape[0] in (1, 3):
+        if _shape_of_bytes(X) not in (None, image_shape):
+            return ImageItems(X, image_shape)
+    return array
 
 
 def _is_path(X: Any) -> bool:
@@ -177,15 +188,23 @@ def _are_paths(X: Any) -> bool:
 
 def _holds_pictures(X: Any) -> bool:
     """Whether X is a Dataset, of torch or alike, whose items are images of Pillow or dicts."""
-    if isinstance(X, list | tuple | np.ndarray | Tensor) or hasattr(X, "iloc"):
-        return isinstance(X, list | tuple) and len(X) > 0 and isinstance(X[0], Image)
-    if not hasattr(X, "__getitem__") or not hasattr(X, "__len__") or len(X) == 0:
+    if isinstance(X, list | tuple):
+        return len(X) > 0 and isinstance(X[0], Image)
+    if not isinstance(X, Dataset) and (not hasattr(X, "features") or hasattr(X, "iloc")):
         return False
-    if not isinstance(X, Dataset) and not hasattr(X, "features"):
+    if not hasattr(X, "__getitem__") or not hasattr(X, "__len__") or len(X) == 0:
         return False
     item = X[0]
     first = item[0] if isinstance(item, tuple | list) else item
     return isinstance(item, dict) or isinstance(first, Image)
+
+
+def _shape_of_bytes(dataset: Dataset[Any]) -> tuple[int, ...] | None:
+    """(C, H, W) of the first item, if it is an image of uint8; else None."""
+    try:
+        return tuple(_as_tensor(_image_of(dataset[0])).shape)
+    except (TypeError, ValueError):
+        return None
 
 
 def _image_of(item: Any) -> Any:

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from skdeepclust.ops.collective import own_share, world_size
 
-__all__ = ["CHUNK", "Batches", "Images", "Statistics", "as_array", "as_images"]
+__all__ = ["CHUNK", "Batches", "Images", "MixedShapes", "Statistics", "as_array", "as_images"]
 
 _CHANNELS = (1, 3, 4)
 # Values that `Statistics` widens to float64 at once: 32 MiB.
@@ -286,6 +286,10 @@ class Batches:
         return torch.multinomial(weights.cpu(), n, replacement=True, generator=self.generator)
 
 
+class MixedShapes(ValueError):
+    """Items of a Dataset have no one shape; the message names the first that differs."""
+
+
 def as_array(X: Any) -> Any:
     """Turn tensors, Datasets and lists into an array; what has dimensions stays as it is.
 
@@ -302,7 +306,9 @@ def as_array(X: Any) -> Any:
     Raises
     ------
     TypeError, ValueError
-        If X is bytes, a sparse tensor, or a Dataset without size, items or one shape.
+        If X is bytes, a sparse tensor, or a Dataset without size or items.
+    MixedShapes
+        If X is a Dataset without one shape.
     """
     if isinstance(X, bytes):
         raise TypeError(
@@ -326,7 +332,7 @@ def _stack(dataset: Dataset) -> np.ndarray:
         item = dataset[i]
         sample = np.asarray(as_array(item[0] if isinstance(item, tuple | list) else item))
         if samples and sample.shape != samples[0].shape:
-            raise ValueError(
+            raise MixedShapes(
                 f"X[{i}] has shape {sample.shape}, X[0] has {samples[0].shape}: "
                 "resize the images to one shape"
             )

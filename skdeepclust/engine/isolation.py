@@ -7,8 +7,18 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from sklearn.utils import check_random_state
 
-__all__ = ["isolated"]
+__all__ = ["draw_seed", "isolated"]
+
+_SEEDS = np.iinfo(np.int32).max
+
+
+def draw_seed(random_state: int | np.random.RandomState | None) -> int:
+    """Draw a seed from `random_state`; for None from the system, not from a global generator."""
+    if random_state is None:
+        return int(np.random.default_rng().integers(_SEEDS))
+    return int(check_random_state(random_state).randint(_SEEDS))
 
 
 @contextlib.contextmanager

@@ -114,7 +114,7 @@ class Streamed(Images):
             return self.lazy.picture(i, self.canvas)
         except UnreadableImage as error:
             if self.on_error == "raise":
-                raise UnreadableImage(
+                raise type(error)(
                     f"{error}. Remove it, or pass on_error='skip' to leave out what is unreadable."
                 ) from error
             self.unreadable[i] = str(error)
@@ -167,7 +167,8 @@ def for_training(
     Raises
     ------
     UnreadableImage
-        With ``on_error="raise"``, of the first that cannot be read.
+        With ``on_error="raise"``, of the first that cannot be read; `MissingImage` if it is not
+        there.
     """
     canvas = None if lazy.uniform else lazy.canvas
     reader = Streamed(lazy, device, dtype, on_error, canvas)

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_array
 
-from skdeepclust.engine.files import as_lazy
-from skdeepclust.engine.images import as_array, as_images
+from skdeepclust.engine.files import as_samples
+from skdeepclust.engine.images import as_images
 from skdeepclust.engine.lazy import LazyImages
 
 
@@ -69,10 +69,10 @@ def as_pictures(
     ValueError
         If `X` holds no images, or their layout is ambiguous.
     """
-    lazy = as_lazy(X, image_shape)
-    if lazy is not None:
-        return LazyPictures(lazy)
-    array = check_array(as_array(X), allow_nd=True, input_name="X", dtype=None)
+    samples = as_samples(X, image_shape)
+    if isinstance(samples, LazyImages):
+        return LazyPictures(samples)
+    array = check_array(samples, allow_nd=True, input_name="X", dtype=None)
     images = as_images(array, image_shape)
     if images.ndim == 2:
         raise ValueError(

@@ -18,11 +18,12 @@ from sklearn.metrics import (
     pairwise_distances_argmin,
     silhouette_score,
 )
-from sklearn.utils import check_array, check_random_state, get_tags
+from sklearn.utils import check_array, get_tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skdeepclust._sklearn import Interval, StrOptions, TransformingClusterer, fit_context
+from skdeepclust.engine.isolation import draw_seed
 from skdeepclust.engine.warn import warn_user
 from skdeepclust.ops.kmeans import kmeans
 from skdeepclust.ops.silhouette import simplified_silhouette
@@ -283,7 +284,7 @@ class KSelection(MetaEstimatorMixin, TransformingClusterer):
         return self
 
     def _choose(self, rows: np.ndarray, ks: list[int]) -> None:
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        seed = draw_seed(self.random_state)
         z = torch.from_numpy(rows).to(_device(self.estimator_))
         embedded = _Embedded(z, int(self.n_init), int(self.max_samples), int(seed))
         self.n_clusters_range_ = np.array(ks)

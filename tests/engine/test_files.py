@@ -9,15 +9,17 @@ import torch
 from PIL import Image
 from sklearn.model_selection import KFold
 from sklearn.utils import _safe_indexing
+from torch.utils.data import Dataset
 
+from skdeepclust import IDFDClustering
 from skdeepclust.augment import functional as F
 from skdeepclust.augment.transforms import RandomResizedCrop
 from skdeepclust.augment.views import Views
 from skdeepclust.engine import files as module
 from skdeepclust.engine import stream
 from skdeepclust.engine.decode import UnreadableImage
-from skdeepclust.engine.files import ImageFiles, ImageItems, as_lazy
-from skdeepclust.engine.lazy import Picture
+from skdeepclust.engine.files import ImageFiles, ImageItems, as_samples
+from skdeepclust.engine.lazy import LazyImages, Picture
 from skdeepclust.engine.stream import Streamed, for_training
 
 CPU = torch.device("cpu")
@@ -190,18 +192,64 @@ def test_other_collections_of_pictures(tmp_path):
             return {"image": pictures[i], "label": 0}
 
     for X in (pictures, Rows()):
-        lazy = as_lazy(X, (3, 6, 6))
+        lazy = as_samples(X, (3, 6, 6))
         assert isinstance(lazy, ImageItems)
         expected = np.asarray(ImageFiles(tmp_path, (3, 6, 6)))
         np.testing.assert_array_equal(np.asarray(lazy), expected)
         np.testing.assert_array_equal(np.asarray(lazy[[1]]), expected[[1]])
 
 
+class Bytes(Dataset):
+    """Images of uint8, with labels."""
+
+    def __init__(self, images):
+        self.images = images
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, i):
+        return self.images[i], 0
+
+
+@pytest.mark.parametrize("form", ["HWC", "CHW", "tensors"])
+def test_a_dataset_of_bytes_is_brought_to_one_shape(form, tmp_path):
+    arrays = write(tmp_path, [(6, 5), (7, 9)])
+    dress = {"HWC": lambda x: x, "CHW": lambda x: x.transpose(2, 0, 1).copy()}
+    dress["tensors"] = lambda x: torch.tensor(dress["CHW"](x))
+    items = [dress[form](array) for array in arrays]
+    expected = np.asarray(ImageFiles(tmp_path, (3, 6, 6)))
+    np.testing.assert_array_equal(np.asarray(as_samples(Bytes(items), (3, 6, 6))), expected)
+    assert as_samples(Bytes(items), None).shape == (2, 3, 96, 96)
+    # In prediction, what is left of a Dataset may have one shape.
+    rest = as_samples(Bytes(items[1:]), (3, 6, 6))
+    np.testing.assert_array_equal(np.asarray(rest), expected[1:])
+    assert isinstance(as_samples(Bytes(items[1:]), None), np.ndarray)  # nothing to be done
+
+
+def test_an_estimator_takes_a_dataset_of_mixed_sizes():
+    random = np.random.default_rng(0)
+    items = [random.integers(256, size=(8 + i % 3, 9, 3), dtype=np.uint8) for i in range(20)]
+    model = IDFDClustering(2, max_epochs=1, backbone="mlp", random_state=0).fit(Bytes(items))
+    assert model.image_shape_in_ == (3, 96, 96)
+    np.testing.assert_array_equal(model.predict(Bytes(items[:3])), model.labels_[:3])
+    np.testing.assert_array_equal(model.predict(Bytes(items[:1])), model.labels_[:1])
+
+
+def test_a_path_that_is_missing_from_a_list_is_told_as_such(tmp_path):
+    write(tmp_path, [(8, 8)] * 9)
+    paths = [*ImageFiles(tmp_path).paths, str(tmp_path / "nowhere.png")]
+    how = {"max_epochs": 1, "backbone": "mlp", "random_state": 0}
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.png: there is no such file.*skip"):
+        IDFDClustering(2, **how).fit(paths)
+    assert IDFDClustering(2, on_error="skip", **how).fit(paths).skipped_ == paths[-1:]
+
+
 @pytest.mark.parametrize(
     "X", [np.zeros((4, 2)), [[1.0, 2.0]], torch.zeros(3, 4), np.array(["1", "2"])[:, None], []]
 )
 def test_what_is_an_array_is_left_to_others(X):
-    assert as_lazy(X, None) is None
+    assert not isinstance(as_samples(X, None), LazyImages)
 
 
 # -- views of whole images ----------------------------------------------------------------------
