@@ -27,6 +27,8 @@ _SEED_ROWS, _SEED_ROWS_PER_CLUSTER = 1 << 14, 50
 _OUT_OF_CACHE, _MANY = 1 << 22, 100
 # On a CPU a minimum with its place is slow; without it, in single precision, it is not.
 _WIDE, _BLOCK = 512, 32
+# Squared distance of the mean from the origin, in variances, from which on rows are centred.
+_FAR = 100
 # Fewer rows at once would slow down the product.
 _LEAST_ROWS = 256
 
@@ -109,9 +111,14 @@ def kmeans(
     spherical = metric == "cosine"
     if spherical:
         x = F.normalize(x, dim=1)
+    origin = None if spherical else _far_mean(x)
+    if origin is not None:
+        x, init = x - origin, None if init is None else init.to(x) - origin
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
         centers = _initial_centers(x, n_clusters, init, n_init, spherical, generator)
         centers, labels, inertia = _lloyd(x, centers, spherical, max_iter, tol)
+    if origin is not None:
+        centers = centers + origin
     best = first_least(inertia)
     # On the sphere |x - c|^2 = 2 (1 - cos).
     return centers[best], labels[:, best], inertia[best] / (2 if spherical else 1)
@@ -159,6 +166,12 @@ def _check(x: Tensor, n_clusters: int, metric: str, init: Tensor | None, n_init:
     if not bool(torch.stack(torch.aminmax(x)).isfinite().all()):
         raise ValueError("x holds NaN or infinite values")
     return x.detach().float() if x.dtype in (torch.float16, torch.bfloat16) else x.detach()
+
+
+def _far_mean(x: Tensor) -> Tensor | None:
+    """The mean of rows so far from the origin that rounding of |x|^2 would hide their distances."""
+    variance, mean = torch.var_mean(x[:_LEAST_ROWS], dim=0, correction=0)
+    return x.mean(0) if bool(mean.square().sum() > _FAR * variance.sum()) else None
 
 
 def _initial_centers(

@@ -244,6 +244,19 @@ def test_half_precision_is_not_lost_in_tight_clusters(monkeypatch, metric, noise
     assert rounds[0] <= 24 and sum(rounds) < 100
 
 
+@pytest.mark.parametrize("offset", [1e3, 1e4])
+def test_rows_far_from_the_origin_are_told_apart(offset):
+    x, y = planted(noise=0.02)
+    x = (x + offset).float()
+    centers, labels, inertia = kmeans(x, 6, n_init=5, generator=seeded())
+    assert clustering_accuracy(y, labels) == 1
+    peer = KMeans(6, n_init=5, random_state=0).fit(x.double().numpy())
+    assert float(inertia) == pytest.approx(peer.inertia_, rel=1e-3)
+    given = kmeans(x, 6, init=centers)
+    torch.testing.assert_close(given[0], centers)
+    assert torch.equal(given[1], labels)
+
+
 def test_rows_that_differ_by_rounding_do_not_take_all_rounds(monkeypatch):
     """As the outputs of a network that is not trained yet do."""
     rounds = rounds_of(monkeypatch)
