@@ -83,7 +83,8 @@ SHARED = """n_clusters : int, default=8
         Bitwise repeatable on accelerators too, at some cost. CPUs repeat bitwise anyway for
         equal thread counts.
     random_state : int, RandomState or None, default=None
-        Seed. The global generators are left as they were.
+        Seed. The global generators are left as they were. Fits that run at once need processes
+        of their own: threads share these generators.
     verbose : {{0, 1, 2}}, default=0
         0 is silent, 1 shows a progress bar with loss and cluster health, 2 prints a line per
         epoch.

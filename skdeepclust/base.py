@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self, dataclass_transform
 import numpy as np
 import torch
 from numpy.random import RandomState
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, LRScheduler
 from torch import nn
 
 from skdeepclust._parameters import ATTRIBUTES, SHARED
@@ -227,12 +227,15 @@ class DeepClusterer(ImageClusterer):
     def _identity(self, images: Images) -> dict[str, Any]:
         """What must be equal for a training to go on from a checkpoint."""
         params = {k: v for k, v in self.get_params(deep=False).items() if k not in _FREE}
-        return {
+        identity = {
             "method": type(self).__name__,
             "parameters": {k: described(v) for k, v in params.items()},
             "kind of device": images.device.type,
             "X": f"{images.digest} {images.dtype}",
         }
+        if isinstance(images, Features):  # states hold no weights that are frozen
+            identity["frozen backbone"] = described(images.backbone)
+        return identity
 
     def _train(self, images: Images) -> ObjectiveNet:
         """Train on images; a method of several stages overrides this."""
@@ -339,6 +342,17 @@ class DeepClusterer(ImageClusterer):
             kind = given if isinstance(given, type) else type(given)
             if not issubclass(kind, Callback):
                 raise TypeError(f"callbacks must be callbacks of skorch, got {callback!r}")
+            if issubclass(kind, LRScheduler):
+                raise ValueError(
+                    "callbacks: LRScheduler has no effect here, for the estimator sets the rate: "
+                    "pass schedule=, lr= and warmup_epochs="
+                )
+            monitor = getattr(given, "monitor", None)
+            if isinstance(monitor, str) and monitor.startswith("valid_"):
+                raise ValueError(
+                    f"callbacks: {kind.__name__} has monitor={monitor!r}, but no samples are held "
+                    f"back: pass monitor={monitor.replace('valid_', 'train_')!r}"
+                )
         told = [] if self._tasks is None else [EpochTasks(self, self._tasks)]
         return [*own, *(self.callbacks or ()), *told]
 

@@ -129,7 +129,7 @@ class ImageClusterer(TransformingClusterer):
         tasks.call_on_fit_task_begin(estimator=self, X=X, y=y)
         self.image_paths_ = samples.paths if isinstance(samples, ImageFiles) else None
         seed = draw_seed(self.random_state)
-        with together(device):
+        with together(device), torch.inference_mode(False), torch.enable_grad():
             images, unreadable = self._hold(samples, device, dtype)
             same_samples((len(images), *images.shape))
             names = samples.names if isinstance(samples, LazyImages) else ()
@@ -199,7 +199,7 @@ class ImageClusterer(TransformingClusterer):
             empty = [int(i) for i in np.flatnonzero(np.bincount(labels, minlength=k) == 0)]
             message = f"Clusters {empty} of {k} hold no sample: too few distinct embeddings"
             warn_user(message, ConvergenceWarning)
-        self.cluster_centers_ = net.objective.centers.float().cpu().numpy()
+        self.cluster_centers_ = net.objective.centers.float().cpu().numpy().copy()
         self._remember_history(self.net_)
         self.n_iter_ = len(self.history_)
         return labels
@@ -427,6 +427,8 @@ class ImageClusterer(TransformingClusterer):
         """Validate X and arrange it as (n, C, H, W) images or (n, F) vectors."""
         shape = _image_shape(self.image_shape) if reset else getattr(self, "image_shape_in_", None)
         samples = as_samples(X, shape)
+        if reset:  # of a fit before; validate_data sets them again for a data frame
+            vars(self).pop("feature_names_in_", None)
         if not isinstance(samples, LazyImages):
             return self._read_array(samples, reset)
         if reset:

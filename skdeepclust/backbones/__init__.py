@@ -141,7 +141,7 @@ def make_backbone(
 
 def _made(backbone: Callable[[Shape], Any], shape: Shape) -> Any:
     try:
-        return backbone(shape)
+        return copy.deepcopy(backbone(shape))  # it may hand out the same one again
     except Exception as error:
         raise ValueError(f"backbone={backbone!r} fails for shape {shape}: {error}") from error
 

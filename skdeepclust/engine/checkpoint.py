@@ -1,5 +1,6 @@
 """A folder that training is written to, again and again, and goes on from."""
 
+import functools
 import os
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -42,6 +43,8 @@ class Checkpoint:
     """
 
     def __init__(self, folder: str | os.PathLike[str], every: int, identity: Mapping[str, Any]):
+        if not os.fspath(folder):
+            raise ValueError("checkpoint='' names no folder: pass None for no checkpoints")
         self.folder = Path(os.path.expanduser(folder))
         self.every = every
         self.identity = dict(identity)
@@ -50,7 +53,8 @@ class Checkpoint:
     def __enter__(self) -> Self:
         if rank() == 0:
             self._lock = self._locked()
-            for unfinished in self.folder.glob(f".*{UNFINISHED}"):  # of a process that was killed
+            # Of a process that was killed.
+            for unfinished in self.folder.glob(f".stage*{UNFINISHED}"):
                 unfinished.unlink(missing_ok=True)
         return self
 
@@ -68,9 +72,10 @@ class Checkpoint:
                 f"checkpoint={str(self.folder)!r} is in use by another training: give each a "
                 "folder of its own"
             ) from error
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
             raise ValueError(
-                f"checkpoint={str(self.folder)!r} cannot be written to: {error.strerror}"
+                f"checkpoint={str(self.folder)!r} cannot be written to: {reason}"
             ) from error
         return lock
 
@@ -213,6 +218,8 @@ def described(value: Any) -> Any:
         return [described(part) for part in value]
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if isinstance(value, functools.partial):
+        return described([value.func, value.args, *sorted(value.keywords.items())])
     if isinstance(value, nn.Module):
         tensors = value.state_dict().values()
         sums = [float(t.double().sum()) for t in tensors if t.is_floating_point()]

@@ -162,10 +162,21 @@ class ObjectiveNet(NeuralNet):
             self.module_.train(training)
 
     def notify(self, method_name: str, **kwargs: Any) -> None:
-        """Tell the net, then the callbacks that listen to this event."""
+        """Tell the net, then the callbacks that listen to this event.
+
+        At the end, callbacks that go back to the best weights come first: the clusters are to
+        be those of these weights.
+        """
+        told: list[Any] = []
+        if method_name == "on_train_end":
+            told = [callback for callback in self._listeners(method_name) if _goes_back(callback)]
+            for callback in told:
+                callback.on_train_end(self, **kwargs)
         getattr(self, method_name)(self, **kwargs)
         stop: KeyboardInterrupt | None = None
         for callback in self._listeners(method_name):
+            if callback in told:
+                continue
             try:
                 getattr(callback, method_name)(self, **kwargs)
             except KeyboardInterrupt as interrupt:
@@ -340,6 +351,8 @@ class ObjectiveNet(NeuralNet):
         super().on_train_end(net, X=X, y=y, **kwargs)
         assert self.run is not None  # set by on_train_begin
         synchronise(self.module_)
+        if any(_goes_back(callback) for _, callback in self.callbacks_):
+            self.run.forget_features()
         with torch.no_grad():
             self.objective.on_train_end(self.run)
             z = self.run.features()
@@ -402,3 +415,8 @@ class ObjectiveNet(NeuralNet):
     @property
     def _size(self) -> int:
         return inference_batch(torch.device(self.device))
+
+
+def _goes_back(callback: Any) -> bool:
+    """Whether a callback of skorch puts back the best weights when training ends."""
+    return bool(getattr(callback, "load_best", False))

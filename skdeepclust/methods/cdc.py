@@ -173,6 +173,8 @@ class CDCObjective(Objective):
         self.probability_temperature = hp.assignment_temperature
         self.encoder = Encoder(backbone, (), hp.embedding_dim)
         self.category = nn.Linear(hp.embedding_dim, hp.n_clusters)
+        if hp.early_heads:  # blank until it starts, which callbacks may go back behind
+            nn.init.zeros_(self.category.weight)
         self.instance = mlp(hp.embedding_dim, hp.hidden_dim, hp.instance_dim)
         self.early = nn.ModuleList(nn.Linear(hp.embedding_dim, k) for k in hp.early_heads)
         self.spread = Spread(hp.embedding_dim)
@@ -282,7 +284,7 @@ class CDCObjective(Objective):
 
     def on_train_end(self, run: Run) -> None:
         """Means of the embedding of each cluster."""
-        if self.is_early:  # training ended before z_c started
+        if not self.category.weight.any():  # training ended before z_c started
             self._start(run)
         z = run.features()
         member = F.one_hot(self.scores(z).argmax(1), self.hp.n_clusters).to(z.dtype)

@@ -47,6 +47,14 @@ def backbone(model):
     return model.net_.module_.views.backbone
 
 
+def test_a_checkpoint_is_of_one_frozen_backbone(tmp_path):
+    how = {"checkpoint": tmp_path, "random_state": None}
+    fit(METHODS[0], backbone=lambda shape: NET, **how)
+    fit(METHODS[0], backbone=lambda shape: NET, **how)
+    with pytest.raises(ValueError, match="another frozen backbone"):
+        fit(METHODS[0], backbone=lambda shape: Net(), **how)  # by name the same
+
+
 @each_method
 @pytest.mark.parametrize("augment", [None, "features", "auto"])
 def test_the_backbone_stays_and_the_labels_are_the_prediction(method, augment):

@@ -16,6 +16,7 @@ from skorch.callbacks import (
     EarlyStopping,
     EpochTimer,
     GradientNormClipping,
+    LRScheduler,
     PrintLog,
     ProgressBar,
     TrainEndCheckpoint,
@@ -122,6 +123,48 @@ def test_early_stopping_ends_training_without_raising(method, blobs):
     assert not [w for w in caught if "interrupted" in str(w.message)]
     assert estimator.n_iter_ == 3  # the first sets the mark, two miss it
     np.testing.assert_array_equal(estimator.labels_, estimator.predict(blobs[0]))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_clusters_are_of_the_weights_that_a_callback_goes_back_to(method, blobs):
+    X, _ = blobs
+    lowest = {"lower_is_better": False, "patience": 99, "sink": lambda _: None}
+    kept = []
+
+    class Watch(EarlyStopping):
+        def on_train_end(self, net, **kwargs):
+            super().on_train_end(net, **kwargs)
+            kept.append(copy.deepcopy(net.objective.state_dict()))
+
+    best = Watch("train_loss", load_best=True, **lowest)
+    estimator = quick(method, max_epochs=8, lr=1e-2, callbacks=[best]).fit(X)
+    assert best.best_epoch_ < 8  # a larger loss is "better" here
+    assert len(np.unique(estimator.labels_)) == estimator.n_clusters
+    assert np.abs(estimator.cluster_centers_).sum(1).min() > 0
+    np.testing.assert_array_equal(estimator.labels_, estimator.predict(X))
+    now = estimator.net_.objective.state_dict()
+    weights = [name for name in now if name.startswith(("encoder", "online", "target"))]
+    assert weights and all(torch.equal(now[name], kept[0][name]) for name in weights)
+
+
+@pytest.mark.parametrize(
+    ("callback", "words"),
+    [
+        (EarlyStopping(), "EarlyStopping has monitor='valid_loss'.*monitor='train_loss'"),
+        (("best", Checkpoint()), "Checkpoint has .*monitor='train_loss_best'"),
+        (LRScheduler(), "LRScheduler has no effect.*schedule="),
+    ],
+)
+def test_callbacks_that_could_do_nothing_are_refused(callback, words, blobs):
+    with pytest.raises(ValueError, match=words):
+        quick(METHODS[0], callbacks=[callback]).fit(blobs[0])
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_training_is_the_same_where_gradients_are_off(mode, blobs):
+    with mode():
+        z = quick(METHODS[0]).fit(blobs[0]).transform(blobs[0])
+    np.testing.assert_array_equal(z, quick(METHODS[0]).fit(blobs[0]).transform(blobs[0]))
 
 
 def test_early_stopping_inside_a_search(blobs):
