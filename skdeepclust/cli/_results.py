@@ -219,9 +219,14 @@ def classes_of(source: str | None, names: Sequence[str]) -> list[str] | None:
 def _from_table(path: Path, names: Sequence[str]) -> list[str]:
     with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         table = csv.DictReader(file)
-        if not {"file", "class"} <= set(table.fieldnames or ()):
-            raise ValueError(f"--classes {path}: its first line must name the columns file, class")
-        known = {Path(row["file"]).as_posix(): row["class"] for row in table if row["class"]}
+        try:
+            head, rows = table.fieldnames or (), list(table)
+        except csv.Error as error:
+            raise ValueError(f"--classes {path}: line {table.line_num + 1}: {error}") from error
+    if not {"file", "class"} <= set(head):
+        raise ValueError(f"--classes {path}: its first line must name the columns file, class")
+    whole = [row for row in rows if row["file"] and row["class"]]
+    known = {Path(row["file"]).as_posix(): row["class"] for row in whole}
     missing = [name for name in names if name not in known]
     if missing:
         raise ValueError(f"--classes {path}: it has no class for {missing[0]!r}")

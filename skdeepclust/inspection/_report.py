@@ -216,6 +216,8 @@ class ClusterReport:
         found = Contents(labels, scores_of(rows, labels) if scores is None else scores, y)
         rng = check_random_state(random_state)
         shown = found.choose(max_images, rng)
+        if len(shown) < 2:
+            raise ValueError("a report needs at least 2 images that have a cluster, got 1")
         if not np.isfinite(rows[shown]).all():
             raise ValueError("embedding must be finite wherever labels names a cluster")
         sheets = make_sheets(pictures, shown.tolist(), _SHEETS)

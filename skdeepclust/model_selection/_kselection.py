@@ -99,13 +99,13 @@ _Curve = Callable[[_Embedded, list[int]], list[float]]
 
 
 def _geometric(score: Callable[[Tensor, Tensor, Tensor], float], lowest: float) -> _Curve:
-    """Curve of a score of (rows, centers, labels), which is `lowest` where there is none."""
+    """Curve of a score of (rows, centers, labels), `lowest` where not all clusters have rows."""
 
     def curve(embedded: _Embedded, ks: list[int]) -> list[float]:
         some, scores = embedded.some(), []
         for k in ks:
             centers, labels, _ = embedded.clustered(k)
-            defined = 1 < len(labels[some].unique()) < len(some)
+            defined = len(labels.unique()) == k and 1 < len(labels[some].unique()) < len(some)
             told = embedded.rows[some], centers, labels[some]
             scores.append(float(score(*told)) if defined else lowest)
         return scores
@@ -350,7 +350,11 @@ class KSelection(MetaEstimatorMixin, TransformingClusterer):
         check_is_fitted(self, "labels_")
         rows = self._embed(X)
         rows = rows[np.isfinite(rows).all(axis=1)]
-        told = rows, self.cluster_centers_, self._assign(rows)
+        labels = self._assign(rows)
+        # Centres of clusters that nothing belongs to, now or in training, are near nothing.
+        trained = self.labels_[self.labels_ >= 0]
+        used, place = np.unique(np.concatenate([labels, trained]), return_inverse=True)
+        told = rows, self.cluster_centers_[used], place[: len(labels)]
         return float(simplified_silhouette(*map(torch.from_numpy, told)))
 
     def _embed(self, X: Any) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Cross-validation splitters."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,7 +42,17 @@ class TransductiveSplit(BaseCrossValidator):
         ------
         train, test : ndarray of shape (n_samples,)
             The indices 0, ..., n_samples - 1.
+
+        Raises
+        ------
+        TypeError
+            If X is a path.
         """
+        if isinstance(X, str | os.PathLike):
+            raise TypeError(
+                f"X={os.fspath(X)!r} is a path, which cannot be split: pass skdeepclust.ImageFiles"
+                f"({os.fspath(X)!r}), or the list of its files"
+            )
         n_samples = X.shape[0] if hasattr(X, "shape") else len(X)
         yield np.arange(n_samples), np.arange(n_samples)
 

@@ -289,6 +289,8 @@ def test_another_run_does_not_go_on_from_it(photos, capsys, monkeypatch):
         (["photos", "--set", "lr=-1"], "'lr'"),
         (["photos", "--set", "lr"], "NAME=VALUE"),
         (["photos", "--classes", "nowhere.csv"], "nowhere.csv"),
+        (["photos", "--classes", "quoted.csv"], "--classes quoted.csv: line 2: field larger"),
+        (["photos", "--classes", "short.csv"], "--classes short.csv: it has no class for"),
         (["photos", "--out", "full"], "holds files already"),
         (["photos", "--out", "full/a.txt"], "is a file"),
         (["photos", "--sort", "copy", "--out", "photos/sorted"], "not inside FOLDER"),
@@ -303,6 +305,8 @@ def test_what_cannot_be_done_is_one_line_and_status_2(arguments, words, photos, 
     Path("empty").mkdir()
     Path("full").mkdir()
     Path("full/a.txt").touch()
+    Path("quoted.csv").write_text('file,class\n"' + "x" * 200_000)
+    Path("short.csv").write_text("class,file\na\n")
     Path("single").mkdir()
     shutil.copy(next(photos.rglob("*.png")), "single")
     assert words in refused(["fit", *arguments], capsys)

@@ -294,6 +294,12 @@ def test_bad_input(options, words):
         made(60, **options)
 
 
+def test_one_image_is_too_few():
+    image = np.zeros((1, 8, 8), np.uint8)
+    with pytest.raises(ValueError, match="at least 2 images"):
+        ClusterReport.from_predictions(image, [0], embedding=[[1.0, 0.0]])
+
+
 def test_vectors_have_no_page():
     rows = np.random.default_rng(0).normal(size=(30, 5))
     with pytest.raises(ValueError, match="vectors"):

@@ -309,6 +309,17 @@ def test_fewer_distinct_rows_than_clusters(criterion):
     with pytest.warns(ConvergenceWarning, match="2 of 5"):
         selection.set_params(n_clusters=5).fit(X)
     assert set(selection.labels_) == {0, 1, 2}
+    assert selection.score(X) == pytest.approx(1)
+
+
+def test_three_distinct_rows_are_three_clusters():
+    """Whatever their centres come to: more clusters have no rows, and are no clustering."""
+    X = np.repeat(np.random.RandomState(0).randn(3, 4), 20, axis=0)
+    for criterion in ("simplified_silhouette", "silhouette", "davies_bouldin"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            selection = KSelection(as_it_is(), range(2, 6), criterion=criterion, **SEEDED).fit(X)
+        assert selection.best_n_clusters_ == 3
 
 
 @pytest.mark.parametrize("n_clusters", [np.arange(3, 8), (7, 3, 5, 4, 6), {3, 4, 5, 6, 7}])

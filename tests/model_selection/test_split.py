@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -35,6 +37,12 @@ def test_both_parts_are_all_samples(X):
 def test_parts_do_not_share_memory():
     [(train, test)] = TransductiveSplit().split(np.zeros((4, 1)))
     assert not np.shares_memory(train, test)
+
+
+@pytest.mark.parametrize("path", ["photos", Path("photos")])
+def test_a_path_is_no_collection_of_letters(path):
+    with pytest.raises(TypeError, match=r"X='photos' is a path.*ImageFiles\('photos'\)"):
+        next(TransductiveSplit().split(path))
 
 
 def test_it_is_a_scikit_learn_splitter():
