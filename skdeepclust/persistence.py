@@ -26,6 +26,7 @@ __all__ = ["VERSION", "blank", "load", "read_card", "rebuilt_backbone", "save"]
 
 _KIND = "model"
 VERSION = 1  # of the format; tests/fixtures holds a file of each
+_REASON = 400  # characters of an error that are told
 _HOME = re.compile(r"skdeepclust\.methods\.[a-z_]+")
 
 
@@ -53,7 +54,8 @@ def save(
     ValueError, TypeError, OSError
         As of the method.
     """
-    params, omit = estimator.get_params(deep=False), sorted(set(omit))
+    params = estimator.get_params(deep=False)
+    omit = sorted({omit} if isinstance(omit, str) else set(omit))
     for name in omit:
         if name not in params:
             raise ValueError(f"omit={omit}: {type(estimator).__name__} has no parameter {name!r}")
@@ -130,6 +132,8 @@ def _card(estimator: Any, params: dict[str, Any], omit: list[str]) -> dict[str, 
 def _structure(estimator: Any) -> dict[str, Any]:
     """What the networks were built for, with nothing left to be found out."""
     net: ObjectiveNet = estimator.net_
+    if net.structure is not None:  # it was loaded; parameters and device may be others by now
+        return net.structure
     shape = estimator.image_shape_in_ or (estimator.n_features_in_,)
     n_samples = int((estimator.labels_ >= 0).sum())
     name = estimator._backbone_name(shape, n_samples, torch.device(net.device))
@@ -239,7 +243,7 @@ def load(path: str | os.PathLike[str], *, method: Any = None, **params: Any) -> 
         device = str(resolve_device(made.device)) if asked else _device(made.device)
         _fill(made, tree, device)
     except (RuntimeError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = " ".join(str(error).split())[:_REASON]
         raise ValueError(f"{name!r} does not make an estimator: {reason}") from error
     return made
 
@@ -267,6 +271,7 @@ def _fill(made: Any, tree: Mapping[str, Any], device: str) -> None:
     net.initialize()
     net.collapsed, net.interrupted = kept["collapsed"], kept["interrupted"]
     net.rows = kept["history"]
+    net.structure = dict(tree["structure"])
     made.net_ = net
     _set_attributes(made, tree["attributes"])
     made._remember_history(net)

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 import skdeepclust
-from skdeepclust import BackboneKMeans, IDFDClustering, SeCuClustering, load
+from skdeepclust import BackboneKMeans, CDCClustering, IDFDClustering, SeCuClustering, load
+from skdeepclust.backbones import make_backbone
 from skdeepclust.engine.archive import read, write
 from skdeepclust.persistence import VERSION, read_card
 
@@ -78,6 +79,18 @@ def test_round_trip(fitted, X, path):
 def test_round_trip_with(method, params, X, path):
     X = X[:40] if params.get("backbone") == "resnet18" else X
     assert_loads(method(5, **QUICK | params).fit(X), X, path)
+
+
+def test_what_was_loaded_with_other_parameters_may_be_saved_again(X, path, tmp_path):
+    images = np.repeat(X[:40].reshape(-1, 1, 8, 8), 3, axis=1)
+    weights = tmp_path / "weights.pt"
+    torch.save(make_backbone("resnet18", (3, 8, 8), "imagenet").state_dict(), weights)
+    model = CDCClustering(3, weights=str(weights), **QUICK | {"backbone": "auto"}).fit(images)
+    model.save(path)
+    again = load(path, weights=None)  # "auto" would be another network now
+    again.save(tmp_path / "again.safetensors")
+    last = load(tmp_path / "again.safetensors")
+    np.testing.assert_array_equal(last.transform(images), model.transform(images))
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -87,6 +87,7 @@ class ObjectiveNet(NeuralNet):
         self.record: dict[str, Any] = {}
         self.collapsed = False
         self.interrupted = False
+        self.structure: dict[str, Any] | None = None  # of a saved model, from the file
 
     @property
     def objective(self) -> Objective:
