@@ -257,18 +257,22 @@ def _fetch(
     return Bunch(images=images, target=target, target_names=names, DESCR=facts.description)
 
 
+# What torchvision raises where there are no files, not all, or damaged ones.
+_UNREADABLE = (RuntimeError, OSError, ValueError, EOFError)
+
+
 def _read_part(facts: ImageSet, home: Path, part: str) -> _Arrays:
     for folder in (home / facts.name, home):
         if (folder / f"{part}_x.npy").exists():
-            return _read_npy(folder, part)
+            return _read_npy(folder, part, len(facts.target_names))
     for folder in (home / facts.name, home):
         try:
             return _read_official(facts, folder, part)
-        except (RuntimeError, OSError):  # torchvision: none, not all or damaged files
+        except _UNREADABLE:
             continue
     try:
         return _read_official(facts, home, part, download=True)
-    except (RuntimeError, OSError) as error:
+    except _UNREADABLE as error:
         raise FileNotFoundError(
             f"Found no {facts.name} images ({part!r}) and could not download them. {home}, or its "
             f"sub-folder {facts.name!r}, may hold {part}_x.npy and {part}_y.npy, or torchvision's "
@@ -276,17 +280,31 @@ def _read_part(facts: ImageSet, home: Path, part: str) -> _Arrays:
         ) from error
 
 
-def _read_npy(folder: Path, part: str) -> _Arrays:
-    images = np.load(folder / f"{part}_x.npy")
+def _read_npy(folder: Path, part: str, n_classes: int) -> _Arrays:
+    images = _load(folder / f"{part}_x.npy")
     if part == "unlabeled":
         return images, np.full(len(images), -1)
-    target = np.load(folder / f"{part}_y.npy").astype(np.int64).ravel()
+    target = _load(folder / f"{part}_y.npy").ravel()
+    if not np.isin(target, np.arange(n_classes)).all():
+        raise ValueError(
+            f"{folder / f'{part}_y.npy'} must hold integers from 0 to {n_classes - 1}."
+        )
+    target = target.astype(np.int64)
     if len(images) != len(target):
         raise ValueError(
             f"{folder} holds {len(images)} images in {part}_x.npy "
             f"but {len(target)} labels in {part}_y.npy."
         )
     return images, target
+
+
+def _load(file: Path) -> np.ndarray:
+    try:
+        return np.load(file)
+    except (ValueError, EOFError) as error:  # numpy's advice is to run what it may hold
+        raise ValueError(
+            f"{file} is damaged, or holds no array of numbers: save it anew."
+        ) from error
 
 
 def _read_official(facts: ImageSet, folder: Path, part: str, *, download: bool = False) -> _Arrays:

@@ -229,7 +229,12 @@ def _root(
 def _classes(root: Path) -> list[str]:
     """WNIDs of a whole set; its validation part may be one folder for all."""
     part = root / "train" if (root / "train").is_dir() else root / "val"
-    return sorted(path.name for path in part.iterdir() if path.is_dir() and path.name[0] == "n")
+    found = sorted(path.name for path in part.iterdir() if path.is_dir() and path.name[0] == "n")
+    if not found:
+        raise FileNotFoundError(
+            f"{part} holds no sub-folder that is named by a WNID, as n01440764."
+        )
+    return found
 
 
 def _part(title: str, folder: Path, classes: list[str]) -> list[tuple[str, str]]:
@@ -237,6 +242,9 @@ def _part(title: str, folder: Path, classes: list[str]) -> list[tuple[str, str]]
     annotations = folder / "val_annotations.txt"
     if annotations.exists():
         rows = [line.split("\t")[:2] for line in annotations.read_text().splitlines() if line]
+        for row in rows:
+            if len(row) < 2 or row[1] not in classes:
+                raise ValueError(f"{annotations}: {row} is no file and a WNID of the classes.")
         return [(str(folder / "images" / name), wnid) for name, wnid in sorted(rows)]
     found = []
     for wnid in classes:
@@ -248,4 +256,4 @@ def _part(title: str, folder: Path, classes: list[str]) -> list[tuple[str, str]]
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in (".jpeg", ".jpg", ".png")
+    return path.suffix.lower() in (".jpeg", ".jpg", ".png") and path.is_file()

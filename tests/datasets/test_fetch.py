@@ -184,3 +184,17 @@ def test_a_part_without_labels_is_an_error(tmp_path):
 def test_unknown_split_is_named(tmp_path, split):
     with pytest.raises(ValueError, match="split must be one of"):
         fetch_mnist(data_home=tmp_path, split=split)
+
+
+@pytest.mark.parametrize("target", [[0, 1, 10], [0, 1, -1], [0, 1, 2.5]])
+def test_labels_of_no_class_are_named(tmp_path, target):
+    np.save(tmp_path / "test_x.npy", np.zeros((3, 28, 28), np.uint8))
+    np.save(tmp_path / "test_y.npy", np.array(target))
+    with pytest.raises(ValueError, match=r"test_y\.npy must hold integers from 0 to 9"):
+        fetch_mnist(data_home=tmp_path, split="test")
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    (tmp_path / "test_x.npy").write_bytes(b"half a file")
+    with pytest.raises(ValueError, match=r"test_x\.npy is damaged"):
+        fetch_mnist(data_home=tmp_path, split="test")

@@ -92,3 +92,15 @@ def test_a_missing_class_is_named(tmp_path):
     imagenet(tmp_path, IMAGENET10[:-1])
     with pytest.raises(FileNotFoundError, match=f"{IMAGENET10[-1]} holds no image"):
         datasets.fetch_imagenet10(data_home=tmp_path)
+
+
+def test_a_folder_without_classes_is_named(tmp_path):
+    (tmp_path / "train").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"train holds no sub-folder.*WNID"):
+        datasets.fetch_imagenet(data_home=tmp_path)
+
+
+def test_a_folder_is_no_image(tmp_path):
+    imagenet(tmp_path, OTHERS)
+    (tmp_path / "train" / OTHERS[0] / "more.jpg").mkdir()
+    assert len(datasets.fetch_imagenet(data_home=tmp_path).target) == 4
