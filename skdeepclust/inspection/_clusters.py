@@ -143,6 +143,20 @@ def confusion(
     return order, counts.T[order]
 
 
+def image_shape_of(estimator: Any) -> tuple[int, int, int] | None:
+    """Shape of the samples of an estimator, or of that in a search, KSelection or Pipeline."""
+    while not hasattr(estimator, "image_shape_in_"):
+        if hasattr(estimator, "steps"):
+            estimator = estimator.steps[-1][1]
+        elif hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+        elif hasattr(estimator, "estimator_"):
+            estimator = estimator.estimator_
+        else:
+            return None
+    return estimator.image_shape_in_
+
+
 def predicted(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """Cluster of each sample, and its probabilities if the estimator has them."""
     if not hasattr(estimator, "predict_proba"):

@@ -196,7 +196,9 @@ class ClusterConfusionDisplay:
         every = -(-0.65 * size * len(str(max(self.clusters))) // points), -(-1.1 * size // points)
         columns, rows = (max(1, int(step)) for step in every)
         ax.set_xticks(range(0, len(self.clusters), columns), self.clusters[::columns], size=size)
-        ax.set_yticks(range(0, len(self.classes), rows), self.classes[::rows], size=size)
+        ax.set_yticks(
+            range(0, len(self.classes), rows), self.classes[::rows], size=size, parse_math=False
+        )
         ax.tick_params(length=0, colors=INK)
         ax.spines[:].set_color(FAINT)
         caption = f"accuracy {self.accuracy:.3f}, {self.counts.sum() + self.n_unassigned:,} samples"

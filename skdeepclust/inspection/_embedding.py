@@ -13,6 +13,7 @@ from skdeepclust.inspection._clusters import (
     check_labels,
     color,
     embedded,
+    image_shape_of,
     order_clusters,
     sample,
 )
@@ -141,7 +142,7 @@ class EmbeddingDisplay:
         ValueError
             If a parameter is unusable, or thumbnails are wanted of what are no images.
         """
-        shape = getattr(estimator, "image_shape_in_", None)
+        shape = image_shape_of(estimator)
         rows, labels = embedded(estimator, X)
         return cls.from_predictions(
             rows,
@@ -324,6 +325,7 @@ class EmbeddingDisplay:
             ha="center",
             va="center",
             path_effects=[withStroke(linewidth=3, foreground="white")],
+            parse_math=False,  # a class may be named anything
             zorder=4,
         )
 

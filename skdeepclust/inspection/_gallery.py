@@ -6,7 +6,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skdeepclust.inspection._clusters import FAINT, INK, check_labels, order_clusters, predicted
+from skdeepclust.inspection._clusters import (
+    FAINT,
+    INK,
+    check_labels,
+    image_shape_of,
+    order_clusters,
+    predicted,
+)
 from skdeepclust.inspection._matplotlib import blank, new_axes
 from skdeepclust.inspection._pictures import as_pictures, to_unit, value_range
 
@@ -126,7 +133,7 @@ class ClusterGalleryDisplay:
             n_members=n_members,
             n_borderline=n_borderline,
             clusters=clusters,
-            image_shape=getattr(estimator, "image_shape_in_", None),
+            image_shape=image_shape_of(estimator),
             ax=ax,
         )
 
@@ -261,7 +268,14 @@ class ClusterGalleryDisplay:
             name, count = self.names[k], f"{name}, {count}"
         style = {"xy": (-0.3, y), "textcoords": "offset points", "ha": "right"}
         self.ax_.annotate(
-            name, xytext=(0, 1), va="bottom", size=10, weight="bold", color=INK, **style
+            name,
+            xytext=(0, 1),
+            va="bottom",
+            size=10,
+            weight="bold",
+            color=INK,
+            parse_math=False,
+            **style,
         )
         self.ax_.annotate(count, xytext=(0, -1), va="top", size=7.5, color=FAINT, **style)
 

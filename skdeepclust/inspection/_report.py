@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_random_state
 
 from skdeepclust.engine.archive import replacing
-from skdeepclust.inspection._clusters import check_labels, in_one_pass, predicted
+from skdeepclust.inspection._clusters import check_labels, image_shape_of, in_one_pass, predicted
 from skdeepclust.inspection._contents import (
     Contents,
     link_to,
@@ -141,7 +141,7 @@ class ClusterReport:
             embedding=rows,
             scores=None if proba is None else np.nan_to_num(proba),
             y=y,
-            image_shape=getattr(estimator, "image_shape_in_", None),
+            image_shape=image_shape_of(estimator),
             title=title or f"Clusters of {type(estimator).__name__}",
             max_images=max_images,
             map_method=map_method,

@@ -242,7 +242,8 @@ class SilhouetteDisplay:
     def _write(self, k: int, bars: np.ndarray, y: float) -> None:
         """The name at the left, the mean at the right."""
         name = self.names.get(k, f"cluster {k}") if self.names else str(k)
-        style = {"textcoords": "offset points", "va": "center", "annotation_clip": False}
+        style: Any = {"textcoords": "offset points", "va": "center", "annotation_clip": False}
+        style["parse_math"] = False  # a class may be named anything
         where = self.ax_.get_yaxis_transform()
         for x, shift, side, text, look in (
             (0, -6, "right", name, {"size": 9, "weight": "bold", "color": INK}),

@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 import torch
 from sklearn.cluster import KMeans
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 from torch.utils.data import TensorDataset
 
 from skdeepclust import IDFDClustering
 from skdeepclust.datasets import make_image_blobs
 from skdeepclust.inspection import ClusterGalleryDisplay
+from skdeepclust.metrics import hungarian_accuracy_scorer
+from skdeepclust.model_selection import KSelection, TransductiveSplit
 
 
 @pytest.fixture
@@ -154,6 +158,22 @@ def test_from_a_deep_clusterer(digits):
     own = model.predict_proba(images)[model.labels_ == k, k]
     assert model.predict_proba(images)[display.members[k][0], k] == own.max()
     assert sum(display.sizes.values()) == len(images)
+
+
+@pytest.mark.parametrize("kind", ["search", "pipeline", "selection"])
+def test_flat_images_of_what_holds_an_estimator(kind, blobs):
+    X, shape = blobs[0].reshape(len(blobs[0]), -1), blobs[0].shape[1:]
+    model = IDFDClustering(3, image_shape=shape, max_epochs=1, backbone="mlp", random_state=0)
+    holders = {
+        "search": GridSearchCV(
+            model, {"lr": [1e-3]}, cv=TransductiveSplit(), scoring=hungarian_accuracy_scorer
+        ),
+        "pipeline": make_pipeline("passthrough", model),
+        "selection": KSelection(model, [2, 3], random_state=0),
+    }
+    held = holders[kind].fit(X, blobs[1])
+    display = ClusterGalleryDisplay.from_estimator(held, X)
+    assert display.images.shape[1:] == (10, 8, 3)
 
 
 def test_from_an_estimator_without_probabilities():

@@ -1,0 +1,31 @@
+"""Names of classes are data, whatever characters they have."""
+
+import io
+
+import numpy as np
+import pytest
+
+from skdeepclust.datasets import make_image_blobs
+from skdeepclust.inspection import (
+    ClusterConfusionDisplay,
+    ClusterGalleryDisplay,
+    EmbeddingDisplay,
+    SilhouetteDisplay,
+)
+
+X, TARGET = make_image_blobs(30, 2, random_state=0)
+Z = np.random.default_rng(0).normal(size=(30, 3)) + TARGET[:, None]
+Y = np.array(["$5_$10", r"\frac{$a$"])[TARGET]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: ClusterConfusionDisplay.from_predictions(Y, TARGET),
+        lambda: ClusterGalleryDisplay.from_predictions(X, TARGET, y=Y),
+        lambda: EmbeddingDisplay.from_predictions(Z, TARGET, y=Y, method="pca"),
+        lambda: SilhouetteDisplay.from_predictions(Z, TARGET, y=Y),
+    ],
+)
+def test_dollars_are_drawn_as_they_are(draw):
+    draw().figure_.savefig(io.BytesIO())
