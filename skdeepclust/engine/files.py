@@ -1,6 +1,7 @@
 """Image files, and Datasets of pictures, as lazy arrays: what X is when it is not in memory."""
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -40,7 +41,8 @@ class ImageFiles(LazyImages):
     Parameters
     ----------
     files : path or sequence of paths
-        A folder, which is walked with its sub-folders in sorted order, or the files.
+        A folder, which is walked with its sub-folders, links to folders too, in sorted order,
+        or the files.
     image_shape : (C, H, W), default=None
         Shape of every sample, with 1 or 3 channels. None takes the size of the files if all
         have the same and it is at most 96 x 96, else 96 x 96; and one channel if all files are
@@ -158,6 +160,8 @@ def as_samples(X: Any, image_shape: Shape | None) -> Any:
     """
     if isinstance(X, LazyImages):
         return X.with_shape(image_shape)
+    if _are_items(X):
+        X = _Selected(X)
     if _is_path(X) or _are_paths(X):
         return ImageFiles(X, image_shape)
     if _holds_pictures(X):
@@ -172,6 +176,28 @@ def as_samples(X: Any, image_shape: Shape | None) -> Any:
         if _shape_of_bytes(X) not in (None, image_shape):
             return ImageItems(X, image_shape)
     return array
+
+
+class _Selected(Dataset[Any]):
+    """Items of a Dataset in a list, as scikit-learn's splits leave them."""
+
+    def __init__(self, items: Sequence[Any]):
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, i: int) -> Any:
+        return self.items[i]
+
+
+def _are_items(X: Any) -> bool:
+    if not isinstance(X, list) or not X:
+        return False
+    first = X[0][0] if isinstance(X[0], tuple) and X[0] else X[0]
+    if first is X[0]:
+        return isinstance(first, dict)
+    return isinstance(first, Image) or (isinstance(first, Tensor | np.ndarray) and first.ndim > 0)
 
 
 def _is_path(X: Any) -> bool:
@@ -233,9 +259,14 @@ def _file_names(folder: str | os.PathLike[str]) -> list[str]:
         raise ValueError(f"X={os.fspath(folder)!r} is a file: pass its folder, or a list of files")
     if not os.path.isdir(root):
         raise FileNotFoundError(f"X={os.fspath(folder)!r}: there is no such folder")
-    found, foreign = [], 0
-    for place, folders, names in os.walk(root, onerror=_refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    found, foreign, seen = [], 0, set()
+    for place, folders, names in os.walk(root, onerror=_refuse, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # a link to a folder above, or to one that was walked
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         endings = {name: _ending(name) for name in names if not name.startswith(".")}
         found += [os.path.join(place, name) for name in endings if endings[name] in ENDINGS]
         foreign += sum(ending in FOREIGN for ending in endings.values())

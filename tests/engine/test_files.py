@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sklearn.model_selection import KFold
+from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.utils import _safe_indexing
 from torch.utils.data import Dataset
 
@@ -21,6 +21,8 @@ from skdeepclust.engine.decode import UnreadableImage
 from skdeepclust.engine.files import ImageFiles, ImageItems, as_samples
 from skdeepclust.engine.lazy import LazyImages, Picture
 from skdeepclust.engine.stream import Streamed, for_training
+from skdeepclust.metrics import silhouette_scorer
+from skdeepclust.model_selection import TransductiveSplit
 
 CPU = torch.device("cpu")
 
@@ -87,6 +89,16 @@ def test_what_is_no_folder_of_images_is_named(name, error, match, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(error, match=match):
         ImageFiles(tmp_path / name)
+
+
+def test_links_to_folders_are_walked_once(tmp_path):
+    for folder in ("photos/own", "elsewhere/more"):
+        (tmp_path / folder).mkdir(parents=True)
+        write(tmp_path / folder, [(4, 4)])
+    (tmp_path / "photos" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "photos" / "own" / "loop").symlink_to(tmp_path / "photos")
+    found = [os.path.relpath(path, tmp_path) for path in ImageFiles(tmp_path / "photos").paths]
+    assert found == ["photos/link/more/000.png", "photos/own/000.png"]
 
 
 def test_channels_are_one_or_three(tmp_path):
@@ -234,6 +246,40 @@ def test_an_estimator_takes_a_dataset_of_mixed_sizes():
     assert model.image_shape_in_ == (3, 96, 96)
     np.testing.assert_array_equal(model.predict(Bytes(items[:3])), model.labels_[:3])
     np.testing.assert_array_equal(model.predict(Bytes(items[:1])), model.labels_[:1])
+
+
+@pytest.mark.parametrize(
+    "dress",
+    [
+        lambda x: (torch.tensor(x), 0),
+        lambda x: (x, 0),
+        lambda x: (Image.fromarray(x), 0),
+        lambda x: (torch.tensor(x),),
+        lambda x: {"image": Image.fromarray(x)},
+    ],
+)
+def test_a_search_over_the_items_of_a_dataset(dress):
+    random = np.random.default_rng(0)
+    items = [dress(x) for x in random.integers(256, size=(24, 8, 8, 3), dtype=np.uint8)]
+
+    class Plain(Dataset):
+        def __len__(self):
+            return len(items)
+
+        def __getitem__(self, i):
+            return items[i]
+
+    model = IDFDClustering(2, max_epochs=1, backbone="mlp", random_state=0)
+    search = GridSearchCV(
+        model,
+        {"lr": [1e-3]},
+        scoring=silhouette_scorer,
+        cv=TransductiveSplit(),
+        error_score="raise",
+    ).fit(Plain())
+    labels = model.fit(Plain()).labels_
+    np.testing.assert_array_equal(search.best_estimator_.labels_, labels)
+    np.testing.assert_array_equal(model.fit(items).labels_, labels)
 
 
 def test_a_path_that_is_missing_from_a_list_is_told_as_such(tmp_path):
