@@ -333,10 +333,8 @@ class ImageClusterer(TransformingClusterer):
         z = z[np.setdiff1d(np.arange(len(z)), _unreadable(images))]
         objective = self.net_.objective
         labels = objective.probabilities(z).argmax(1)
-        # Centres of clusters that nothing belongs to, now or in training, are near nothing.
-        trained = torch.as_tensor(self.labels_[self.labels_ >= 0], device=labels.device)
-        used, place = torch.cat([labels, trained]).unique(return_inverse=True)
-        return float(simplified_silhouette(z, objective.centers[used], place[: len(labels)]))
+        trained = torch.as_tensor(self.labels_, device=labels.device)
+        return float(simplified_silhouette(z, objective.centers, labels, trained))
 
     # -- persistence ----------------------------------------------------------------------
 

@@ -1,7 +1,6 @@
 """Image files, and Datasets of pictures, as lazy arrays: what X is when it is not in memory."""
 
 import os
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +10,7 @@ import torch
 from joblib import cpu_count
 from PIL.Image import Image
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from skdeepclust.engine.decode import (
     ENDINGS,
@@ -161,37 +160,21 @@ def as_samples(X: Any, image_shape: Shape | None) -> Any:
     if isinstance(X, LazyImages):
         return X.with_shape(image_shape)
     if _are_items(X):
-        X = _Selected(X)
+        X = Subset(X, range(len(X)))
     if _is_path(X) or _are_paths(X):
         return ImageFiles(X, image_shape)
-    if _holds_pictures(X):
+    if _holds_pictures(X, image_shape):
         return ImageItems(X, image_shape)
     try:
-        array = as_array(X)
+        return as_array(X)
     except MixedShapes:
-        if _shape_of_bytes(X) is None:
+        if _shape_of_bytes(_image_of(X[0])) is None:
             raise
         return ImageItems(X, image_shape)
-    if isinstance(X, Dataset) and image_shape is not None and image_shape[0] in (1, 3):
-        if _shape_of_bytes(X) not in (None, image_shape):
-            return ImageItems(X, image_shape)
-    return array
-
-
-class _Selected(Dataset[Any]):
-    """Items of a Dataset in a list, as scikit-learn's splits leave them."""
-
-    def __init__(self, items: Sequence[Any]):
-        self.items = items
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, i: int) -> Any:
-        return self.items[i]
 
 
 def _are_items(X: Any) -> bool:
+    """Whether X is a list of a Dataset's items, as scikit-learn's splits leave them."""
     if not isinstance(X, list) or not X:
         return False
     first = X[0][0] if isinstance(X[0], tuple) and X[0] else X[0]
@@ -212,8 +195,11 @@ def _are_paths(X: Any) -> bool:
     return _is_path(next(iter(X))) and all(_is_path(path) for path in X)
 
 
-def _holds_pictures(X: Any) -> bool:
-    """Whether X is a Dataset, of torch or alike, whose items are images of Pillow or dicts."""
+def _holds_pictures(X: Any, image_shape: Shape | None) -> bool:
+    """Whether X is a Dataset, of torch or alike, of pictures that are to be read one by one.
+
+    These are images of Pillow, dicts, and images of uint8 of another shape than `image_shape`.
+    """
     if isinstance(X, list | tuple):
         return len(X) > 0 and isinstance(X[0], Image)
     if not isinstance(X, Dataset) and (not hasattr(X, "features") or hasattr(X, "iloc")):
@@ -222,13 +208,17 @@ def _holds_pictures(X: Any) -> bool:
         return False
     item = X[0]
     first = item[0] if isinstance(item, tuple | list) else item
-    return isinstance(item, dict) or isinstance(first, Image)
+    if isinstance(item, dict) or isinstance(first, Image):
+        return True
+    if image_shape is None or image_shape[0] not in (1, 3):
+        return False
+    return _shape_of_bytes(first) not in (None, image_shape)
 
 
-def _shape_of_bytes(dataset: Dataset[Any]) -> tuple[int, ...] | None:
-    """(C, H, W) of the first item, if it is an image of uint8; else None."""
+def _shape_of_bytes(image: Any) -> tuple[int, ...] | None:
+    """(C, H, W) of an image of uint8; None of anything else."""
     try:
-        return tuple(_as_tensor(_image_of(dataset[0])).shape)
+        return tuple(_as_tensor(image).shape)
     except (TypeError, ValueError):
         return None
 

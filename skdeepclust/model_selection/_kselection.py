@@ -350,11 +350,7 @@ class KSelection(MetaEstimatorMixin, TransformingClusterer):
         check_is_fitted(self, "labels_")
         rows = self._embed(X)
         rows = rows[np.isfinite(rows).all(axis=1)]
-        labels = self._assign(rows)
-        # Centres of clusters that nothing belongs to, now or in training, are near nothing.
-        trained = self.labels_[self.labels_ >= 0]
-        used, place = np.unique(np.concatenate([labels, trained]), return_inverse=True)
-        told = rows, self.cluster_centers_[used], place[: len(labels)]
+        told = rows, self.cluster_centers_, self._assign(rows), self.labels_
         return float(simplified_silhouette(*map(torch.from_numpy, told)))
 
     def _embed(self, X: Any) -> np.ndarray:

@@ -6,7 +6,9 @@ from torch import Tensor
 __all__ = ["simplified_silhouette"]
 
 
-def simplified_silhouette(z: Tensor, centers: Tensor, labels: Tensor) -> Tensor:
+def simplified_silhouette(
+    z: Tensor, centers: Tensor, labels: Tensor, trained: Tensor | None = None
+) -> Tensor:
     """Mean of (b - a) / max(a, b) over the samples.
 
     Here a is the Euclidean distance of a sample to the centre of its own cluster and b
@@ -20,6 +22,9 @@ def simplified_silhouette(z: Tensor, centers: Tensor, labels: Tensor) -> Tensor:
         Cluster centres.
     labels : Tensor of shape (n_samples,), int64
         Cluster of each sample.
+    trained : Tensor of shape (n_trained,), int64, default=None
+        Clusters of other samples, -1 for none. Centres of clusters that nothing belongs to are
+        then left out: they are near nothing. None takes all centres.
 
     Returns
     -------
@@ -38,6 +43,9 @@ def simplified_silhouette(z: Tensor, centers: Tensor, labels: Tensor) -> Tensor:
     >>> float(simplified_silhouette(z, z, torch.tensor([0, 1])))
     1.0
     """
+    if trained is not None:
+        used, place = torch.cat([labels, trained[trained >= 0]]).unique(return_inverse=True)
+        centers, labels = centers[used], place[: len(labels)]
     if len(centers) == 1:
         return z.new_zeros(())
     distance = torch.cdist(z, centers)

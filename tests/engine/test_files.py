@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.utils import _safe_indexing
-from torch.utils.data import Dataset
+from torch.utils.data import Subset
 
 from skdeepclust import IDFDClustering
 from skdeepclust.augment import functional as F
@@ -211,17 +211,12 @@ def test_other_collections_of_pictures(tmp_path):
         np.testing.assert_array_equal(np.asarray(lazy[[1]]), expected[[1]])
 
 
-class Bytes(Dataset):
-    """Images of uint8, with labels."""
+def dataset(items):
+    return Subset(items, range(len(items)))
 
-    def __init__(self, images):
-        self.images = images
 
-    def __len__(self):
-        return len(self.images)
-
-    def __getitem__(self, i):
-        return self.images[i], 0
+def labelled(images):
+    return dataset([(image, 0) for image in images])
 
 
 @pytest.mark.parametrize("form", ["HWC", "CHW", "tensors"])
@@ -231,21 +226,21 @@ def test_a_dataset_of_bytes_is_brought_to_one_shape(form, tmp_path):
     dress["tensors"] = lambda x: torch.tensor(dress["CHW"](x))
     items = [dress[form](array) for array in arrays]
     expected = np.asarray(ImageFiles(tmp_path, (3, 6, 6)))
-    np.testing.assert_array_equal(np.asarray(as_samples(Bytes(items), (3, 6, 6))), expected)
-    assert as_samples(Bytes(items), None).shape == (2, 3, 96, 96)
+    np.testing.assert_array_equal(np.asarray(as_samples(labelled(items), (3, 6, 6))), expected)
+    assert as_samples(labelled(items), None).shape == (2, 3, 96, 96)
     # In prediction, what is left of a Dataset may have one shape.
-    rest = as_samples(Bytes(items[1:]), (3, 6, 6))
+    rest = as_samples(labelled(items[1:]), (3, 6, 6))
     np.testing.assert_array_equal(np.asarray(rest), expected[1:])
-    assert isinstance(as_samples(Bytes(items[1:]), None), np.ndarray)  # nothing to be done
+    assert isinstance(as_samples(labelled(items[1:]), None), np.ndarray)  # nothing to be done
 
 
 def test_an_estimator_takes_a_dataset_of_mixed_sizes():
     random = np.random.default_rng(0)
     items = [random.integers(256, size=(8 + i % 3, 9, 3), dtype=np.uint8) for i in range(20)]
-    model = IDFDClustering(2, max_epochs=1, backbone="mlp", random_state=0).fit(Bytes(items))
+    model = IDFDClustering(2, max_epochs=1, backbone="mlp", random_state=0).fit(labelled(items))
     assert model.image_shape_in_ == (3, 96, 96)
-    np.testing.assert_array_equal(model.predict(Bytes(items[:3])), model.labels_[:3])
-    np.testing.assert_array_equal(model.predict(Bytes(items[:1])), model.labels_[:1])
+    np.testing.assert_array_equal(model.predict(labelled(items[:3])), model.labels_[:3])
+    np.testing.assert_array_equal(model.predict(labelled(items[:1])), model.labels_[:1])
 
 
 @pytest.mark.parametrize(
@@ -261,14 +256,6 @@ def test_an_estimator_takes_a_dataset_of_mixed_sizes():
 def test_a_search_over_the_items_of_a_dataset(dress):
     random = np.random.default_rng(0)
     items = [dress(x) for x in random.integers(256, size=(24, 8, 8, 3), dtype=np.uint8)]
-
-    class Plain(Dataset):
-        def __len__(self):
-            return len(items)
-
-        def __getitem__(self, i):
-            return items[i]
-
     model = IDFDClustering(2, max_epochs=1, backbone="mlp", random_state=0)
     search = GridSearchCV(
         model,
@@ -276,8 +263,8 @@ def test_a_search_over_the_items_of_a_dataset(dress):
         scoring=silhouette_scorer,
         cv=TransductiveSplit(),
         error_score="raise",
-    ).fit(Plain())
-    labels = model.fit(Plain()).labels_
+    ).fit(dataset(items))
+    labels = model.fit(dataset(items)).labels_
     np.testing.assert_array_equal(search.best_estimator_.labels_, labels)
     np.testing.assert_array_equal(model.fit(items).labels_, labels)
 
