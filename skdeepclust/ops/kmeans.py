@@ -27,8 +27,9 @@ _SEED_ROWS, _SEED_ROWS_PER_CLUSTER = 1 << 14, 50
 _OUT_OF_CACHE, _MANY = 1 << 22, 100
 # On a CPU a minimum with its place is slow; without it, in single precision, it is not.
 _WIDE, _BLOCK = 512, 32
-# Squared distance of the mean from the origin, in variances, from which on rows are centred.
-_FAR = 100
+# Squared distance of the mean from the origin, in variances, from which on rows are centred, and
+# how many rows are asked for it.
+_FAR, _ASKED = 100, 256
 # Fewer rows at once would slow down the product.
 _LEAST_ROWS = 256
 
@@ -88,7 +89,7 @@ def kmeans(
     -----
     A cluster that loses its last member is moved to the row farthest from its own
     centre, so clusters stay empty only where `x` has fewer than K rows that differ by more
-    than rounding.
+    than rounding. Rows that are far from the origin for their spread are centred first.
     The distances, n x K for each run, are never held whole. Large problems on hardware that
     multiplies bfloat16 fast begin with up to 24 rounds of bfloat16 distances and float32 means,
     as long as the centres move less and less; the last round and always the labels and the
@@ -111,14 +112,14 @@ def kmeans(
     spherical = metric == "cosine"
     if spherical:
         x = F.normalize(x, dim=1)
-    origin = None if spherical else _far_mean(x)
-    if origin is not None:
-        x, init = x - origin, None if init is None else init.to(x) - origin
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        origin = None if spherical else _far_mean(x)
+        if origin is not None:
+            x, init = x - origin, None if init is None else init.to(x) - origin
         centers = _initial_centers(x, n_clusters, init, n_init, spherical, generator)
         centers, labels, inertia = _lloyd(x, centers, spherical, max_iter, tol)
-    if origin is not None:
-        centers = centers + origin
+        if origin is not None:
+            centers = centers + origin
     best = first_least(inertia)
     # On the sphere |x - c|^2 = 2 (1 - cos).
     return centers[best], labels[:, best], inertia[best] / (2 if spherical else 1)
@@ -170,7 +171,7 @@ def _check(x: Tensor, n_clusters: int, metric: str, init: Tensor | None, n_init:
 
 def _far_mean(x: Tensor) -> Tensor | None:
     """The mean of rows so far from the origin that rounding of |x|^2 would hide their distances."""
-    variance, mean = torch.var_mean(x[:_LEAST_ROWS], dim=0, correction=0)
+    variance, mean = torch.var_mean(x[:_ASKED], dim=0, correction=0)
     return x.mean(0) if bool(mean.square().sum() > _FAR * variance.sum()) else None
 
 

@@ -18,6 +18,7 @@ pytestmark = [
 ]
 
 METHODS = [getattr(skdeepclust, name) for name in skdeepclust.METHODS]
+two_methods = pytest.mark.parametrize("method", [METHODS[0], skdeepclust.ProPosClustering])
 # The stages of a short training: SeCu's first epoch, ProPos' scattering, CDC's early heads.
 STAGES = {
     "ProPosClustering": {"scattering_warmup": 2},
@@ -60,7 +61,7 @@ def test_the_step_is_one_graph_and_trains_alike(method, traced):
     assert compiled.net_.objective._compiled_call_impl is None
 
 
-@pytest.mark.parametrize("method", [METHODS[0], skdeepclust.ProPosClustering])
+@two_methods
 def test_norms_over_less_than_the_batch_train_alike(method, traced):
     """Compiled code takes all of them at once; in float64, see below."""
     params = {"norm_batch_size": 12, "precision": "float64", "max_epochs": 3}
@@ -71,7 +72,7 @@ def test_norms_over_less_than_the_batch_train_alike(method, traced):
 
 
 @pytest.mark.parametrize("batch_size", [20, 47, 100])
-@pytest.mark.parametrize("method", [METHODS[0], skdeepclust.ProPosClustering])
+@two_methods
 def test_batches_of_the_usual_size_are_compiled(method, batch_size, traced):
     """Of 48 samples: 20, 20 and 8; 47, which the last one joins; all. ProPos drops the last one."""
     kept = {"scattering_warmup": 9} if method is skdeepclust.ProPosClustering else {}
