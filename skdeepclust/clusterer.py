@@ -367,7 +367,8 @@ class ImageClusterer(TransformingClusterer):
         TypeError
             If a parameter is code and not left out.
         ValueError
-            If `omit` names no parameter, or `path` is a folder.
+            If `omit` names no parameter, `path` is a folder, or parameters were set after
+            ``fit`` that make other networks.
         OSError
             If the file cannot be written.
 

@@ -60,13 +60,15 @@ def save(
         if name not in params:
             raise ValueError(f"omit={omit}: {type(estimator).__name__} has no parameter {name!r}")
     net: ObjectiveNet = estimator.net_
+    structure, tensors = _structure(estimator), _for_prediction(net.module_)
+    _check_unchanged(estimator, structure, tensors)
     tree = {
         "card": _card(estimator, params, omit) | dict(card or {}),
         "module": type(estimator).__module__,
         "class": type(estimator).__name__,
         "parameters": _data({k: v for k, v in params.items() if k not in omit}),
         "omitted": omit,
-        "structure": _structure(estimator),
+        "structure": structure,
         "attributes": _attributes(estimator),
         "net": {
             "batch_size": net.batch_size,
@@ -74,7 +76,7 @@ def save(
             "interrupted": net.interrupted,
             "history": net.rows,
         },
-        "tensors": _for_prediction(net.module_),
+        "tensors": tensors,
     }
     write(path, _KIND, VERSION, tree)
 
@@ -144,6 +146,19 @@ def _structure(estimator: Any) -> dict[str, Any]:
         "stem": resolve_stem(estimator.stem, shape, estimator.weights is not None),
         "stage": net.objective.stage,
     }
+
+
+def _check_unchanged(
+    estimator: Any, structure: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> None:
+    """Refuse parameters, set after fit, that make other networks than those of the fit."""
+    made = _for_prediction(estimator._rebuild(structure))
+    if {k: v.shape for k, v in made.items()} != {k: v.shape for k, v in tensors.items()}:
+        raise ValueError(
+            f"parameters of {type(estimator).__name__} were set after fit that make other networks "
+            f"(n_clusters={estimator.n_clusters}, and there are {len(estimator.cluster_centers_)} "
+            "clusters): set them back, or fit again, before save"
+        )
 
 
 _NAMES = ("image_paths_", "skipped_", "feature_names_in_")

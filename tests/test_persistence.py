@@ -93,6 +93,16 @@ def test_what_was_loaded_with_other_parameters_may_be_saved_again(X, path, tmp_p
     np.testing.assert_array_equal(last.transform(images), model.transform(images))
 
 
+@pytest.mark.parametrize("change", [{"n_clusters": 4}, {"embedding_dim": 7}])
+def test_parameters_of_other_networks_are_refused(change, X, path):
+    model = CDCClustering(3, **QUICK).fit(X)
+    with pytest.raises(ValueError, match=r"set after fit .* there are 3 clusters"):
+        model.set_params(**change).save(path)
+    assert not path.exists()
+    model.set_params(n_clusters=3, embedding_dim=64, lr=0.1, max_epochs=7).save(path)
+    np.testing.assert_array_equal(load(path).predict(X), model.labels_)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_round_trip_of_vectors_in_a_frame(method, X, path):
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
