@@ -232,14 +232,16 @@ def stability_scorer(
     """
     if n_refits < 1:
         raise ValueError(f"n_refits must be at least 1, got {n_refits}.")
-    seeds = [name for name in estimator.get_params() if name.split("__")[-1] == "random_state"]
+    seeds = _named(estimator, "random_state")
     if not seeds:
         name = type(estimator).__name__
         raise ValueError(f"stability_scorer needs a random_state to change; {name} has none.")
+    # A checkpoint is of one training.
+    alone: dict[str, Any] = dict.fromkeys(_named(estimator, "checkpoint"))
     runs = [np.asarray(estimator.predict(X))]
     # Far from the seeds that people choose, one of which the estimator itself may have.
     for seed in np.random.RandomState(0).randint(np.iinfo(np.int32).max, size=n_refits):
-        other = clone(estimator).set_params(**dict.fromkeys(seeds, int(seed)))
+        other = clone(estimator).set_params(**alone | dict.fromkeys(seeds, int(seed)))
         runs.append(np.asarray(other.fit(X).predict(X)))
     labels = np.stack(runs)
     labels = labels[:, (labels != -1).any(axis=0)]
@@ -247,6 +249,11 @@ def stability_scorer(
         return 0.0
     pairs = itertools.combinations(labels, 2)
     return float(np.mean([clustering_report(*pair)["ari"] for pair in pairs]))
+
+
+def _named(estimator: Any, parameter: str) -> list[str]:
+    """Parameters of that name, of an estimator and of its steps."""
+    return [name for name in estimator.get_params() if name.split("__")[-1] == parameter]
 
 
 def _embedded(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -265,6 +265,23 @@ def test_stability_leaves_out_what_no_run_could_read():
     assert score == pytest.approx(np.mean([adjusted_rand_score(a, b) for a, b in pairs]))
 
 
+def test_stability_fits_without_the_checkpoint_of_the_estimator(blobs):
+    seen = []
+
+    class Kept(Seeded):
+        def __init__(self, shuffled=True, random_state=None, checkpoint=None):
+            super().__init__(shuffled=shuffled, random_state=random_state)
+            self.checkpoint = checkpoint
+
+        def fit(self, X, y=None):
+            seen.append(self.checkpoint)
+            return super().fit(X)
+
+    model = make_pipeline(Kept(checkpoint="here")).fit(blobs[0])
+    stability_scorer(model, blobs[0])
+    assert seen == ["here", None, None] and model[-1].checkpoint == "here"
+
+
 def test_stability_needs_something_random(blobs):
     X, _ = blobs
     with pytest.raises(ValueError, match="AgglomerativeClustering has none"):
