@@ -164,7 +164,7 @@ class ClusterReport:
         scores: ArrayLike | None = None,
         y: ArrayLike | None = None,
         image_shape: tuple[int, int, int] | None = None,
-        title: str = "Clusters",
+        title: str | None = None,
         max_images: int = 10_000,
         map_method: str = "tsne",
         random_state: int | np.random.RandomState | None = 0,
@@ -186,8 +186,8 @@ class ClusterReport:
             Class of each image, where it is known.
         image_shape : (C, H, W), default=None
             Unflattens rows and settles the layout of 4-D input.
-        title : str, default="Clusters"
-            Heading.
+        title : str, default=None
+            Heading; None is "Clusters".
         max_images : int, default=10000
             As of `from_estimator`.
         map_method : {"tsne", "pca", "umap"}, default="tsne"
@@ -238,7 +238,7 @@ class ClusterReport:
             "parameters": [],
             "skipped": [names[i] for i in np.flatnonzero(labels < 0)] if names else [],
         }
-        summary = found.summary(len(shown))
+        title, summary = title or "Clusters", found.summary(len(shown))
         return cls(title, summary=summary, content=content, sheets=sheets.files, root=root)
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -248,8 +248,9 @@ def test_what_is_not_embedded_has_no_place():
     with pytest.raises(ValueError, match="embedding must be finite"):
         ClusterReport.from_predictions(images, labels, embedding=rows, map_method="pca")
     labels[3] = -1
-    report = ClusterReport.from_predictions(images, labels, embedding=rows, map_method="pca")
-    assert report.summary == "19 images in 2 clusters."
+    how = {"map_method": "pca", "title": None}
+    report = ClusterReport.from_predictions(images, labels, embedding=rows, **how)
+    assert (report.title, report.summary) == ("Clusters", "19 images in 2 clusters.")
 
 
 def test_no_name_can_end_the_page(tmp_path):
