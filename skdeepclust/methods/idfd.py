@@ -76,7 +76,8 @@ class IDFDClustering(DeepClusterer):
     explicitly; norms have an epsilon; k-means runs on the clean eval-mode embedding, so that
     new images are assigned as the training images are, where the paper clusters the memory
     bank; a last batch of one image joins the batch before it. The defaults are for small
-    images and short runs. IDFO is not in the official code and follows the paper's formula.
+    images and short runs. IDFO is not in the official code and follows the formula of the
+    paper as it is quoted elsewhere.
 
     References
     ----------
@@ -173,7 +174,7 @@ class IDFDObjective(Objective):
     def scores(self, z: Tensor) -> Tensor:
         """Minus the squared distances to the centres, (B, n_clusters)."""
         square = (z * z).sum(1, keepdim=True) + (self.centers * self.centers).sum(1)
-        return 2 * z @ self.centers.T - square
+        return z @ (2 * self.centers).T - square
 
     def health(self, run: Run) -> Vitals:
         """Clusters of the bank's rows, which follow from the last epoch's."""

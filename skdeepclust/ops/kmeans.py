@@ -223,8 +223,8 @@ def _seed(
 
 def _squared_distances(x: Tensor, square: Tensor, rows: Tensor) -> Tensor:
     """Squared distances (runs, n, m) of all samples to the samples `rows` (runs, m)."""
-    points = x[rows.flatten()]
-    distances = square[:, None] - 2 * x @ points.T + square[rows.flatten()]
+    twice = 2 * x[rows.flatten()]  # and not x, of which it would make a copy
+    distances = square[:, None] - x @ twice.T + square[rows.flatten()]
     return distances.clamp_min(0).view(len(x), *rows.shape).permute(1, 0, 2)
 
 
