@@ -222,7 +222,7 @@ def described(value: Any) -> Any:
         return described([value.func, value.args, *sorted(value.keywords.items())])
     if isinstance(value, nn.Module):
         tensors = value.state_dict().values()
-        sums = [float(t.double().sum()) for t in tensors if t.is_floating_point()]
+        sums = [float(t.detach().cpu().double().sum()) for t in tensors if t.is_floating_point()]
         return [str(value), sums]
     kind = type(value)
     return f"{kind.__module__}.{getattr(value, '__qualname__', kind.__qualname__)}"

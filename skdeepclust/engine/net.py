@@ -344,7 +344,7 @@ class ObjectiveNet(NeuralNet):
         named = (*self.objective.named_parameters(), *self.objective.named_buffers())
         floating = {k: t.detach() for k, t in named if t.is_floating_point() and t.numel()}
         norms = torch._foreach_norm(list(floating.values()), torch.inf)
-        finite = torch.stack([norm.double() for norm in norms]).isfinite().tolist()
+        finite = torch.stack(norms).isfinite().tolist()
         return {name for name, is_finite in zip(floating, finite, strict=True) if not is_finite}
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
