@@ -566,7 +566,7 @@ def quick(**params):
 
 @pytest.fixture(scope="module")
 def fitted(blobs):
-    return quick().fit(blobs)
+    return quick(assignment_temperature=0.3).fit(blobs)
 
 
 def test_prediction_is_the_largest_entry_of_z_c(fitted, blobs):

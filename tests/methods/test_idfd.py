@@ -213,6 +213,9 @@ def test_loss_at_the_start(n, value):
     loss = float(instance_discrimination(z, bank, torch.arange(64)))
     assert value == pytest.approx(math.log(n) + 1 / 256, abs=1e-4)
     assert loss == pytest.approx(value, abs=0.02)
+    many = normal(1000, 128, seed=2)  # at another temperature the second term is larger
+    loss = float(instance_discrimination(many, bank, torch.arange(1000), 0.2))
+    assert loss == pytest.approx(math.log(n) + 1 / (256 * 0.2**2), abs=0.05)
 
 
 @pytest.mark.parametrize(("n", "value"), [(50_000, 9.819793), (13_000, 8.472759)])
@@ -272,8 +275,10 @@ def simplex():
         (simplex(), 4.353199),
         (normal(40, 1).repeat(1, D), 4.852030),
         (normal(40, 1) * torch.tensor([1.0, -1.0]).repeat(D // 2), 4.472145),
+        (torch.cat([orthonormal(), orthonormal().flip(1)]), 4.357086),
+        (torch.cat([simplex(), -simplex()]), 4.353199),
     ],
-    ids=["orthonormal", "simplex", "equal", "half-negated"],
+    ids=["orthonormal", "simplex", "equal", "half-negated", "orthonormal, 2d rows", "simplex, 2d"],
 )
 def test_closed_forms_of_the_decorrelation(z, value):
     assert float(feature_decorrelation(z, TAU2)) == pytest.approx(value, abs=1e-6)
@@ -320,9 +325,10 @@ def test_invariances_of_the_decorrelation():
     rows, order = torch.randperm(40), torch.randperm(6)
     for same in (v[rows], v[:, order], v * torch.rand(40, 1, dtype=v.dtype).add(0.1)):
         torch.testing.assert_close(feature_decorrelation(same, TAU2), value, **TIGHT)
-    # Per-column scales act after the row normalisation.
-    scales = torch.rand(6, dtype=v.dtype).add(0.1)
-    torch.testing.assert_close(naive_from_columns(v * scales), value, **TIGHT)
+    # Scales of the columns act after the row normalisation, which here divides all rows alike.
+    signs, scales = normal(40, 6).sign(), torch.rand(6, dtype=v.dtype).add(0.1)
+    scaled = feature_decorrelation(signs * scales, TAU2)
+    torch.testing.assert_close(scaled, feature_decorrelation(signs, TAU2), **TIGHT)
     flipped = v * torch.tensor([-1.0, 1, 1, 1, 1, 1], dtype=v.dtype)
     rotated = v @ torch.linalg.qr(normal(6, 6, seed=2))[0]
     for other in (flipped, rotated):
@@ -382,7 +388,7 @@ def objective(**hp):
     torch.manual_seed(0)
     defaults = {
         "n_clusters": 3, "embedding_dim": 6, "hidden_dim": None, "n_samples": 40,
-        "temperature": 0.8, "decorrelation": "softmax", "decorrelation_temperature": 2.0,
+        "temperature": 0.8, "decorrelation": "softmax", "decorrelation_temperature": 1.3,
         "decorrelation_weight": 0.7, "bank_momentum": 0.5,
     }  # fmt: skip
     return IDFDObjective(make_backbone("identity", (9,)), SimpleNamespace(**defaults | hp)).double()
@@ -401,7 +407,7 @@ def test_the_bank_starts_uniform_with_unit_energy():
 @pytest.mark.parametrize(
     ("decorrelation", "naive"),
     [
-        ("softmax", lambda z: naive_feature_decorrelation(z, 2.0)),
+        ("softmax", lambda z: naive_feature_decorrelation(z, 1.3)),
         ("orthogonal", naive_feature_orthogonality),
     ],
 )
@@ -447,7 +453,7 @@ class BankWatch(Callback):
         with torch.no_grad():
             v = F.normalize(self.objective.encoder(self.views.plain(batch["x"])), dim=1)
             late = F.normalize(net.objective.encoder(self.views.plain(batch["x"])), dim=1)
-        expected = F.normalize(0.5 * before[index] + 0.5 * v, dim=1)
+        expected = F.normalize(0.3 * before[index] + 0.7 * v, dim=1)
         torch.testing.assert_close(bank[index], expected, rtol=0, atol=1e-6)
         assert not torch.allclose(late, v, rtol=0, atol=1e-4), "weights should have moved"
         rest = torch.ones(len(bank), dtype=torch.bool)
@@ -463,7 +469,7 @@ def test_training_updates_once_a_step_from_the_weights_before_it():
     estimator = IDFDClustering(
         3, backbone="identity", augment=None, embedding_dim=6, batch_size=16, max_epochs=3,
         optimizer="sgd", lr=0.5, schedule="constant", warmup_epochs=0, callbacks=[watch],
-        random_state=0,
+        bank_momentum=0.3, random_state=0,
     )  # fmt: skip
     estimator.fit(X)
     assert watch.checked == 12

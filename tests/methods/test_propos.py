@@ -251,23 +251,8 @@ def test_range_of_the_alignment():
 def test_value_at_the_start():
     torch.manual_seed(0)
     z = torch.randn(256, 64)
-    value = float(alignment(mlp(64, 256, 64, std=0.01)(z), z))
+    value = float(alignment(mlp(64, 256, 64, std=0.01)(z), z).detach())
     assert abs(value - 2) < 0.2
-
-
-def test_shards_gathered_correctly_equal_one_shard():
-    weight = normal(6, 4).requires_grad_()
-    x, target, labels = normal(16, 6, seed=1), normal(16, 4, seed=2), torch.arange(16) % 5
-
-    def loss(shards):
-        online = torch.cat([part @ weight for part in x.chunk(shards)])
-        gathered = torch.cat(labels.chunk(shards)), torch.cat(target.chunk(shards))
-        return prototype_scattering(online, gathered[1], gathered[0], 5)
-
-    whole = loss(1)
-    for shards in (2, 4):
-        torch.testing.assert_close(loss(shards), whole, **TIGHT)
-        torch.testing.assert_close(gradient(loss(shards), weight), gradient(whole, weight), **TIGHT)
 
 
 # -- the objective ------------------------------------------------------------------------------
@@ -276,9 +261,9 @@ def test_shards_gathered_correctly_equal_one_shard():
 def objective(**hp):
     torch.manual_seed(0)
     defaults = {
-        "n_clusters": 4, "embedding_dim": 6, "hidden_dim": 8, "n_samples": 40, "temperature": 0.5,
+        "n_clusters": 4, "embedding_dim": 6, "hidden_dim": 8, "n_samples": 40, "temperature": 0.3,
         "scattering_weight": 0.1, "noise_std": 0.0, "scattering_warmup": 2, "ema_momentum": 0.996,
-        "ema_schedule": "constant", "recluster_every": 1, "predictor_lr_scale": 10,
+        "ema_schedule": "constant", "recluster_every": 1, "predictor_lr_scale": 7,
         "resample": False,
     }  # fmt: skip
     net = ProPosObjective(make_backbone("identity", (9,)), SimpleNamespace(**defaults | hp))
@@ -318,8 +303,8 @@ def test_terms_after_the_warmup():
     torch.testing.assert_close(terms["alignment"], naive_alignment(prediction, target), **TIGHT)
     # The full weight, and every image with its own label in both halves.
     labels = net.labels[index]
-    one = naive_scattering(z[:12], target[:12], labels, 4, 0.5)
-    two = naive_scattering(z[12:], target[12:], labels, 4, 0.5)
+    one = naive_scattering(z[:12], target[:12], labels, 4, 0.3)
+    two = naive_scattering(z[12:], target[12:], labels, 4, 0.3)
     torch.testing.assert_close(terms["scattering"], 0.1 * (one + two) / 2, **TIGHT)
 
 
@@ -377,7 +362,7 @@ def test_noise_is_fresh_for_both_views_unnormalised_and_before_the_predictor(mon
     expected = naive_alignment(net.predictor(z + 0.1 * noise), target)
     torch.testing.assert_close(terms["alignment"], expected, **TIGHT)
     labels = net.labels[:12]
-    halves = [naive_scattering(z[h], target[h], labels, 4, 0.5) for h in (slice(12), slice(12, 24))]
+    halves = [naive_scattering(z[h], target[h], labels, 4, 0.3) for h in (slice(12), slice(12, 24))]
     torch.testing.assert_close(terms["scattering"], 0.1 * sum(halves) / 2, **TIGHT)
 
 
@@ -407,7 +392,7 @@ def test_momentum_of_the_target(schedule, progress, value):
 def test_the_predictor_has_its_own_rate():
     net = objective()
     online, predictor = net.param_groups()
-    assert online.get("lr_scale", 1) == 1 and predictor["lr_scale"] == 10
+    assert online.get("lr_scale", 1) == 1 and predictor["lr_scale"] == 7
     groups = [{id(p) for p in g["params"]} for g in (online, predictor)]
     assert groups[0] == {id(p) for p in net.online.parameters()}
     assert groups[1] == {id(p) for p in net.predictor.parameters()}

@@ -703,8 +703,8 @@ def objective(backbone=None, **hp):
     scalars = SeCuClustering().get_params()
     defaults = {
         "n_clusters": 3, "embedding_dim": 6, "hidden_dim": 8, "n_samples": 40, "heads": [3, 6],
-        "constraint": "size", "min_size_ratio": 0.9, "dual_lr": 0.1, "entropy_weight": 4.8,
-        "label_weight": 0.2, "temperature": 0.05, "center_temperature": 0.1, "center_lr": 0.3,
+        "constraint": "size", "min_size_ratio": 0.8, "dual_lr": 0.1, "entropy_weight": 4.8,
+        "label_weight": 0.2, "temperature": 0.07, "center_temperature": 0.1, "center_lr": 0.3,
         "centers": "learned", "evaluation": "head",
     }  # fmt: skip
     return SeCuObjective(
@@ -785,8 +785,11 @@ def test_terms_are_the_means_of_the_heads(share):
         scores = mean @ F.normalize(w, dim=1).T
         new = (scores + duals[h]).argmax(1)
         assert torch.equal(net.labels[h, index], new)
-        representation += naive_representation(z1, z2, frozen[h], old[h], 0.05, share) / 2
+        representation += naive_representation(z1, z2, frozen[h], old[h], 0.07, share) / 2
         centers += naive_centers(z1, z2, w, new, 0.1) / 2
+        shares = torch.bincount(new, minlength=len(w)) / 12
+        moved = (duals[h] + 0.1 * (0.8 / len(w) - shares)).clamp_min(0)
+        torch.testing.assert_close(net.assigners[h].duals, moved)
     assert (old != net.labels[:, index]).any()
     torch.testing.assert_close(terms["representation"], representation, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(terms["centers"], centers, rtol=1e-5, atol=1e-5)
@@ -817,10 +820,14 @@ def test_no_gradient_crosses_between_encoder_and_centres():
 
 
 def test_the_first_epoch_teaches_centres_and_statistics_only():
-    net = start(objective(), 0)
+    net, index = start(objective(), 0), torch.arange(12)
     statistics = copy.deepcopy(net.encoder.state_dict())
-    terms = net(views(), torch.arange(12))
+    z1, z2 = copy.deepcopy(net).encoder(torch.cat(views())).chunk(2)
+    terms = net(views(), index)
     assert not terms["representation"].requires_grad
+    parts = zip(net.frozen.split([3, 6]), net.labels[:, index], strict=True)  # new labels
+    naive = sum(naive_representation(z1, z2, w, y, 0.07, 0.2) for w, y in parts) / 2
+    torch.testing.assert_close(terms["representation"], naive, rtol=1e-5, atol=1e-5)
     sum(terms.values()).backward()
     assert all(p.grad is None for p in net.encoder.parameters()) and net.prototypes.grad.any()
     moved = [n for n, b in net.encoder.state_dict().items() if not torch.equal(b, statistics[n])]
@@ -1239,7 +1246,7 @@ def test_self_labelling_teaches_the_augmented_view_what_the_plain_one_shows():
 
     def logits(x):
         z = F.normalize(stage.encoder(x), dim=1)
-        return z @ F.normalize(stage.prototypes, dim=1).T / 0.05
+        return z @ F.normalize(stage.prototypes, dim=1).T / 0.07
 
     p = logits(plain).softmax(1).detach()
     assert 0 < (p.max(1)[0] > 0.99).sum() < 20
