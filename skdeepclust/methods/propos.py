@@ -35,8 +35,9 @@ class ProPosClustering(DeepClusterer):
     temperature : float, default=0.5
         Temperature of the prototype scattering.
     scattering_weight : float, default=0.1
-        Weight of the prototype scattering. The official code's effective weight on W devices
-        is this divided by W, and it was published with W = 4: 0.025 is worth a try.
+        Weight of the prototype scattering. In its configurations for ResNet-18 on CIFAR-10
+        and for ImageNet-1k, the official code divides it by the number of devices, of which
+        there were 4 and 8: 0.025 is worth a try.
         With ``scattering_weight=0, noise_std=0`` the method is BYOL and k-means.
     noise_std : float, default=0.001
         Standard deviation of the noise on the unnormalised embedding.
@@ -72,7 +73,8 @@ class ProPosClustering(DeepClusterer):
 
     Deviations from the official code: prototypes and their empty clusters are those of the
     whole batch, labels stay with their images, and the scattering keeps its full weight
-    whatever the number of devices; both views pass the network as one batch; of the three
+    whatever the number of devices; both views pass the network as one batch, which moves the
+    running statistics of batch norm once a step where two forward passes do twice; of the three
     k-means runs of an epoch one starts from the last centres; resampling weighs by the true
     cluster sizes. The defaults are for small images and short runs.
 

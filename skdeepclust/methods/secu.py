@@ -90,7 +90,8 @@ class SeCuClustering(DeepClusterer):
     evaluation : {"kmeans", "head"}, default="kmeans"
         What gives the clusters. ``"head"`` is the first head, as published. ``"kmeans"`` is
         k-means of the final embedding, whose centres become those of the first head; until
-        then that head only watches, and the further heads teach the encoder.
+        then that head only watches, and the further heads teach the encoder. Where it is the
+        only one, it teaches.
     self_label_epochs : int, default=0
         Epochs of self-labelling after the training (SeCu*): confident predictions on the plain
         images teach the augmented ones.
@@ -120,15 +121,17 @@ class SeCuClustering(DeepClusterer):
     encoder makes no step at all, where the code makes steps of rate zero, whose momentum has a
     later effect. Both views pass the network as one batch, the code's one by one: a
     `norm_batch_size` as large as the batch keeps their statistics apart, in one process; of
-    several, each normalises its share of both together. SeCu's evaluation and
+    several, each normalises its share of both together; and the running statistics move once a
+    step, not twice. SeCu's evaluation and
     self-labelling are not in the official code: the head's evaluation is the largest cosine of
     the plain image, the self-labelling that of SCAN, on the projection and the centres, with
     the second view's augmentation and, in place of Adam with weight decay 1e-4 on batches of
     1,000, AdamW at the same constant rate with the estimator's own weight decay, momentum and
     batches. The predictor and the three-layer projector of the code for ImageNet are not there,
     nor CoKe's losses of one and of many views and its second stage of averaged centres and soft
-    labels. The defaults are for small images and short runs; small data sets take batches of
-    n_samples / 78, since labels and centres move once an epoch.
+    labels. The defaults are for small images and short runs; data sets of up to 10,000 samples
+    take batches of n_samples / 78, but of 64 at least, since the labels and the centres that
+    teach move once an epoch.
 
     References
     ----------
@@ -163,7 +166,7 @@ class SeCuClustering(DeepClusterer):
     evaluation: str = "kmeans"
     self_label_epochs: int = 0
 
-    # Labels and centres move once an epoch: small data sets need many steps in each.
+    # What teaches moves once an epoch: small data sets need many steps in each.
     _least_steps: ClassVar[int] = 78
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
