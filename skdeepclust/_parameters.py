@@ -86,8 +86,8 @@ SHARED = """n_clusters : int, default=8
         Seed. The global generators are left as they were. Fits that run at once need processes
         of their own: threads share these generators.
     verbose : {{0, 1, 2}}, default=0
-        0 is silent, 1 shows a progress bar with loss and cluster health, 2 prints a line per
-        epoch.
+        0 is silent, 1 shows a progress bar with loss and cluster health, and one while files
+        are read, 2 prints a line per epoch.
     storage : {{"auto", "device", "host", "stream"}}, default="auto"
         Where training images are held: decoded on the device, in the host's memory, or not
         at all, so that every epoch decodes the files again. ``"auto"`` takes the device where

@@ -38,7 +38,7 @@ from skdeepclust.engine.tasks import EpochTasks
 from skdeepclust.engine.warn import warn_user
 from skdeepclust.nn.norm import ghost_batch_norm, rank_batch_norm
 from skdeepclust.ops.collective import rank, world_size
-from skdeepclust.persistence import blank, rebuilt_backbone
+from skdeepclust.persistence import blank, rebuilt_backbone, structure_for
 from skdeepclust.recipes import RECIPES, Recipe, find
 
 __all__ = ["COUNT", "NON_NEGATIVE", "POSITIVE", "UNIT", "DeepClusterer"]
@@ -201,6 +201,14 @@ class DeepClusterer(ImageClusterer):
         """Build the method's objective from a backbone and the scalar parameters."""
         raise NotImplementedError(f"{type(self).__name__} must implement _objective")
 
+    def _foresee(self, shape: tuple[int, ...], n_samples: int, device: torch.device) -> None:
+        if self.weights is not None:
+            self._backbone(shape, n_samples, device)
+        learner = self._rebuild(structure_for(self, shape, n_samples, device))
+        if not self.freeze_backbone:
+            make_augmentations(copy.deepcopy(self.augment), shape, learner.objective.n_views)
+        self._callbacks()
+
     def _prepare(self, images: Images) -> Images:
         """The images, or their features where the backbone is frozen."""
         if not self.freeze_backbone:
@@ -210,7 +218,8 @@ class DeepClusterer(ImageClusterer):
         if isinstance(self.backbone, str) and self.weights is None:
             warn_user("The frozen backbone has random weights: pass weights", UserWarning)
         augmented = not (self.augment is None or self.augment in OF_VECTORS)
-        return Features(images, self._backbone(images), augmented)
+        backbone = self._backbone(images.shape, len(images), images.device)
+        return Features(images, backbone, augmented, self._shows_bars)
 
     @contextlib.contextmanager
     def _kept(self, images: Images) -> Iterator[None]:
@@ -244,7 +253,7 @@ class DeepClusterer(ImageClusterer):
                 raise ValueError("start_resolution needs a backbone that is trained, not frozen")
             backbone: nn.Module = Flatten(images.shape)
         else:
-            backbone = self._backbone(images)
+            backbone = self._backbone(images.shape, len(images), images.device)
             if self.start_resolution is not None:
                 check_resolution(self.start_resolution, images.shape, backbone)
             images.expect(backbone)
@@ -272,9 +281,9 @@ class DeepClusterer(ImageClusterer):
         """The objective of a stage; a method of several stages overrides this."""
         return self._objective(backbone, hp)
 
-    def _backbone(self, images: Images) -> nn.Module:
-        name = self._backbone_name(images.shape, len(images), images.device)
-        return make_backbone(name, images.shape, self.stem, self.weights)
+    def _backbone(self, shape: tuple[int, ...], n_samples: int, device: torch.device) -> nn.Module:
+        name = self._backbone_name(shape, n_samples, device)
+        return make_backbone(name, shape, self.stem, self.weights)
 
     def _run(self, objective: Objective, images: Images) -> ObjectiveNet:
         """Train an objective on images; returns the fitted net."""

@@ -25,7 +25,7 @@ from skdeepclust.engine.objective import Learner
 from skdeepclust.engine.processes import local_device, same_samples, together
 from skdeepclust.engine.stream import Streamed, fits, for_training
 from skdeepclust.engine.warn import warn_user
-from skdeepclust.ops.collective import agree
+from skdeepclust.ops.collective import agree, rank
 from skdeepclust.ops.silhouette import simplified_silhouette
 from skdeepclust.persistence import save
 
@@ -54,6 +54,7 @@ class ImageClusterer(TransformingClusterer):
     device: Any
     random_state: Any
     on_error: str
+    verbose: int
     precision: str = "auto"
     deterministic: bool = False
     storage: str = "auto"
@@ -130,6 +131,9 @@ class ImageClusterer(TransformingClusterer):
         self.image_paths_ = samples.paths if isinstance(samples, ImageFiles) else None
         seed = draw_seed(self.random_state)
         with together(device), torch.inference_mode(False), torch.enable_grad():
+            if isinstance(samples, LazyImages):
+                with isolated(0, device, self.deterministic):
+                    self._foresee(samples.shape[1:], len(samples), device)
             images, unreadable = self._hold(samples, device, dtype)
             same_samples((len(images), *images.shape))
             names = samples.names if isinstance(samples, LazyImages) else ()
@@ -145,9 +149,16 @@ class ImageClusterer(TransformingClusterer):
         return self
 
     @property
+    def _shows_bars(self) -> bool:
+        return self.verbose == 1 and rank() == 0
+
+    @property
     def _n_epochs(self) -> int:
         """Epochs of all stages, for scikit-learn's callbacks."""
         return 0
+
+    def _foresee(self, shape: tuple[int, ...], n_samples: int, device: torch.device) -> None:
+        """Fail on what would fail after all files have been read, which may take long."""
 
     def _prepare(self, images: Images) -> Images:
         """What training sees of the images."""
@@ -177,7 +188,8 @@ class ImageClusterer(TransformingClusterer):
                 self.storage == "auto" and fits(samples.nbytes, device)
             )
             return Images(samples, device, dtype, "device" if roomy else "host"), {}
-        images, unreadable = for_training(samples, device, dtype, self.on_error, self.storage)
+        how = self.on_error, self.storage, self._shows_bars
+        images, unreadable = for_training(samples, device, dtype, *how)
         least = max(2, self.n_clusters)
         if len(images) < least:
             why = next(iter(unreadable.values()), "")

@@ -22,7 +22,7 @@ from skdeepclust.engine.objective import Learner
 from skdeepclust.engine.tree import NotStorable, pack
 from skdeepclust.engine.warn import warn_user
 
-__all__ = ["VERSION", "blank", "load", "read_card", "rebuilt_backbone", "save"]
+__all__ = ["VERSION", "blank", "load", "read_card", "rebuilt_backbone", "save", "structure_for"]
 
 _KIND = "model"
 VERSION = 1  # of the format; tests/fixtures holds a file of each
@@ -138,13 +138,38 @@ def _structure(estimator: Any) -> dict[str, Any]:
         return net.structure
     shape = estimator.image_shape_in_ or (estimator.n_features_in_,)
     n_samples = int((estimator.labels_ >= 0).sum())
-    name = estimator._backbone_name(shape, n_samples, torch.device(net.device))
+    built = structure_for(estimator, shape, n_samples, torch.device(net.device))
+    return built | {"stage": net.objective.stage}
+
+
+def structure_for(
+    estimator: Any, shape: tuple[int, ...], n_samples: int, device: torch.device
+) -> dict[str, Any]:
+    """What the networks of an estimator are built for.
+
+    Parameters
+    ----------
+    estimator : ImageClusterer
+        Fitted or not.
+    shape : (C, H, W) or (F,)
+        Shape of one sample.
+    n_samples : int
+        Number of training samples.
+    device : torch.device
+        Where they are trained.
+
+    Returns
+    -------
+    dict
+        For `rebuilt_backbone` and the method ``_rebuild`` of estimators.
+    """
+    name = estimator._backbone_name(shape, n_samples, device)
     return {
         "shape": tuple(shape),
         "n_samples": n_samples,
         "backbone": name if isinstance(name, str) else None,
         "stem": resolve_stem(estimator.stem, shape, estimator.weights is not None),
-        "stage": net.objective.stage,
+        "stage": 1,
     }
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 import torchvision
 from PIL import Image
 from sklearn.base import clone
@@ -152,6 +153,41 @@ def test_values_in_another_range_are_told_at_predict(model, equal, recwarn):
 def test_an_augmentation_for_single_images_is_told(equal):
     with pytest.warns(UserWarning, match="RandomHorizontalFlip, which draws once for a whole"):
         quick(METHODS[0], augment=torchvision.transforms.RandomHorizontalFlip()).fit(equal[1])
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({"backbone": "resnet19"}, "backbone='resnet19' is unknown"),
+        ({"backbone": torch.nn.Flatten()}, "num_features"),
+        ({"augment": "nosuch"}, "augment"),
+        ({"weights": "nowhere.pt"}, r"nowhere\.pt"),
+        ({"heads": (4, 8)}, "heads"),
+        ({"callbacks": [print]}, "callbacks"),
+    ],
+)
+def test_what_cannot_train_is_told_before_files_are_read(params, told, equal, monkeypatch):
+    monkeypatch.setattr(ImageFiles, "picture", None)
+    with pytest.raises((ValueError, TypeError, FileNotFoundError), match=told):
+        quick(skdeepclust.SeCuClustering, **params).fit(equal[0])
+
+
+def test_the_baseline_finds_its_network_before_files_are_read(equal, monkeypatch):
+    monkeypatch.setattr(ImageFiles, "picture", None)
+    with pytest.raises(ValueError, match="backbone='resnet19' is unknown"):
+        BackboneKMeans(3, backbone="resnet19").fit(equal[0])
+
+
+def test_bars_while_files_are_read_and_seen(equal, capsys):
+    how = {"backbone": "resnet18", "weights": None, "random_state": 0}
+    for verbose in (0, 1, 2):
+        with pytest.warns(UserWarning, match="random weights"):
+            BackboneKMeans(3, verbose=verbose, **how).fit(equal[0])
+        shown = capsys.readouterr().err
+        assert ("Reading: 100%|" in shown and f"{N}/{N}" in shown) == (verbose == 1)
+        assert ("Features: 100%|" in shown) == (verbose == 1)
+    quick(METHODS[0], verbose=1).fit(equal[0])
+    assert "Reading: 100%|" in capsys.readouterr().err
 
 
 def test_files_and_arrays_mix_at_predict(equal):

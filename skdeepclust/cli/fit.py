@@ -269,7 +269,8 @@ def _train(args: argparse.Namespace, model: Any, images: Any, out: Path) -> None
     fit_quietly(model, images)
     _stop_if_interrupted(args, model)
     if trains:
-        model.set_params(checkpoint=None, verbose=0)  # it is no business of who loads the model
+        model.set_params(checkpoint=None)
+    model.set_params(verbose=0)  # it is no business of who loads the model
 
 
 def _again(args: argparse.Namespace) -> str:
@@ -284,11 +285,12 @@ def _stop_if_interrupted(args: argparse.Namespace, model: Any) -> None:
 
 
 def _keep(model: Any, checkpoint: Path) -> None:
-    """Have a model that trains leave its state, and show how far it is."""
+    """Have a model show how far it is, and one that trains leave its state."""
+    # A log file has no use for a bar: a line for each epoch.
+    model.set_params(verbose=1 if sys.stderr.isatty() else 2)
     if hasattr(model, "checkpoint"):
         checkpoint.mkdir(parents=True, exist_ok=True)
-        # A log file has no use for a bar: a line for each epoch.
-        model.set_params(checkpoint=checkpoint, verbose=1 if sys.stderr.isatty() else 2)
+        model.set_params(checkpoint=checkpoint)
 
 
 def _chosen(args: argparse.Namespace, model: Any, images: Any) -> int:

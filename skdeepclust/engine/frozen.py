@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from skdeepclust.augment.views import Views
 from skdeepclust.engine.device import channels_last, inference_batch
 from skdeepclust.engine.images import Images
+from skdeepclust.engine.progress import shown
 
 __all__ = ["Features", "FrozenViews", "standardised"]
 
@@ -24,18 +25,19 @@ class Features(Images):
     augmented : bool
         Training batches hold the images, to be augmented and seen by the backbone every time;
         otherwise they hold features.
+    show : bool, default=False
+        Whether to show a bar while the backbone sees the images.
     """
 
-    def __init__(self, source: Images, backbone: nn.Module, augmented: bool):
+    def __init__(self, source: Images, backbone: nn.Module, augmented: bool, show: bool = False):
         source.expect(backbone)
         backbone.to(source.device, source.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         backbone.requires_grad_(False).eval()
         views = standardised(source, []).to(source.device, source.dtype)
+        size = inference_batch(source.device)
+        batches = shown(source.padded(size), -(-len(source) // size), "Features", "batch", show)
         with torch.no_grad():
-            seen = [
-                backbone(channels_last(views.plain(x)))[:real].cpu()
-                for x, real in source.padded(inference_batch(source.device))
-            ]
+            seen = [backbone(channels_last(views.plain(x)))[:real].cpu() for x, real in batches]
         super().__init__(torch.cat(seen).numpy(), source.device, source.dtype)
         self.source = source
         self.backbone = backbone

@@ -1,10 +1,13 @@
 """What verbose shows: a progress bar, or a line per epoch."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 from skorch.callbacks import Callback
 
-__all__ = ["EpochLines", "ProgressBar", "describe"]
+__all__ = ["EpochLines", "ProgressBar", "describe", "shown"]
+
+_T = TypeVar("_T")
 
 
 def describe(row: dict[str, Any]) -> str:
@@ -17,6 +20,33 @@ def describe(row: dict[str, Any]) -> str:
         parts.append(f"empty {row['empty_clusters']}")
     parts.append(f"{row['images_per_second']:,.0f} img/s")
     return ", ".join(parts)
+
+
+def shown(items: Iterable[_T], total: int, title: str, unit: str, show: bool) -> Iterable[_T]:
+    """Items, with a bar that counts them.
+
+    Parameters
+    ----------
+    items : iterable
+        What is counted.
+    total : int
+        How many there are.
+    title : str
+        Shown before the bar.
+    unit : str
+        What they are.
+    show : bool
+        Without it the items are as they are.
+
+    Returns
+    -------
+    iterable
+    """
+    if not show:
+        return items
+    from tqdm.auto import tqdm
+
+    return tqdm(items, total=total, desc=title, unit=unit, dynamic_ncols=True)
 
 
 class ProgressBar(Callback):

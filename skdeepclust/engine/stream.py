@@ -15,6 +15,7 @@ from torch import Tensor
 from skdeepclust.engine.decode import UnreadableImage
 from skdeepclust.engine.images import CHUNK, Images, Statistics
 from skdeepclust.engine.lazy import LazyImages, Picture
+from skdeepclust.engine.progress import shown
 
 __all__ = ["STORAGES", "Streamed", "fits", "for_training"]
 
@@ -139,7 +140,12 @@ def _resolved(index: Tensor, futures: list[Future[Picture]]) -> tuple[Tensor, li
 
 
 def for_training(
-    lazy: LazyImages, device: torch.device, dtype: torch.dtype, on_error: str, storage: str
+    lazy: LazyImages,
+    device: torch.device,
+    dtype: torch.dtype,
+    on_error: str,
+    storage: str,
+    show: bool = False,
 ) -> tuple[Images, dict[int, str]]:
     """Decode all images once: to find what is unreadable, to measure, and to keep what fits.
 
@@ -156,6 +162,8 @@ def for_training(
     storage : {"auto", "device", "host", "stream"}
         Where to hold the images; with "auto" nowhere if they take more than a quarter of the
         host's free memory, else on the device where they fit, see `fits`.
+    show : bool, default=False
+        Whether to show a bar meanwhile.
 
     Returns
     -------
@@ -174,7 +182,8 @@ def for_training(
     reader = Streamed(lazy, device, dtype, on_error, canvas)
     place = _place(lazy, canvas, device, storage)
     kept = None if place == "stream" else _Kept(lazy.shape, canvas)
-    seen = Statistics(_blocks(reader, kept), lazy.image_shape)
+    pictures = shown(reader.readable(), len(lazy), "Reading", "image", show)
+    seen = Statistics(_blocks(pictures, lazy.image_shape, kept), lazy.image_shape)
     good = np.setdiff1d(np.arange(len(lazy)), list(reader.unreadable))
     logger.info("%d of %d images readable; held: %s", len(good), len(lazy), place)
     images: Images
@@ -209,11 +218,13 @@ class _Kept:
         return Images(self.plain[:n], device, dtype, storage, canvas, self.stretch[:n])
 
 
-def _blocks(reader: Streamed, kept: _Kept | None) -> Iterator[np.ndarray]:
-    """Readable samples in blocks, kept as they pass by."""
-    rows = max(1, CHUNK // int(np.prod(reader.shape)))
+def _blocks(
+    pictures: Iterable[Picture], shape: tuple[int, ...], kept: _Kept | None
+) -> Iterator[np.ndarray]:
+    """Samples in blocks, kept as they pass by."""
+    rows = max(1, CHUNK // int(np.prod(shape)))
     block: list[Tensor] = []
-    for picture in reader.readable():
+    for picture in pictures:
         if kept is not None:
             kept.add(picture)
         block.append(picture.plain)

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
+from numbers import Integral
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import torch
 from numpy.random import RandomState
-from torch import Tensor
+from torch import Tensor, nn
 
+from skdeepclust._sklearn import Interval
 from skdeepclust.backbones import make_backbone
 from skdeepclust.clusterer import COUNT, ImageClusterer
 from skdeepclust.engine.frozen import Features, standardised
@@ -50,6 +52,8 @@ class BackboneKMeans(ImageClusterer):
         Of image files that cannot be read, as of the methods.
     random_state : int, RandomState or None, default=None
         Seed. The global generators are left as they were.
+    verbose : {0, 1, 2}, default=0
+        1 shows bars while files are read and while the network sees them.
 
     Attributes
     ----------
@@ -87,24 +91,31 @@ class BackboneKMeans(ImageClusterer):
     device: Any = "auto"
     on_error: str = "raise"
     random_state: int | RandomState | None = None
+    verbose: int = 0
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **ImageClusterer._parameter_constraints,
         "n_init": [COUNT],
+        "verbose": [Interval(Integral, 0, 2, closed="both"), "boolean"],
     }
 
     def _prepare(self, images: Images) -> Images:
         """Features of the network, seen once."""
         if len(images.shape) == 1:
             return images
-        weights = self.weights
-        name = self._backbone_name(images.shape, len(images), images.device)
-        if not isinstance(name, str) and weights == "DEFAULT":
-            weights = None
-        if isinstance(name, str) and name != "identity" and weights is None:
+        named = isinstance(self.backbone, str) and self.backbone != "identity"
+        if named and self.weights is None:
             warn_user("The network has random weights: pass weights", UserWarning)
-        backbone = make_backbone(name, images.shape, self.stem, weights)
-        return Features(images, backbone, augmented=False)
+        backbone = self._backbone(images.shape, len(images), images.device)
+        return Features(images, backbone, augmented=False, show=self._shows_bars)
+
+    def _backbone(self, shape: tuple[int, ...], n_samples: int, device: torch.device) -> nn.Module:
+        name = self._backbone_name(shape, n_samples, device)
+        theirs = not isinstance(name, str) and self.weights == "DEFAULT"
+        return make_backbone(name, shape, self.stem, None if theirs else self.weights)
+
+    def _foresee(self, shape: tuple[int, ...], n_samples: int, device: torch.device) -> None:
+        self._backbone(shape, n_samples, device)
 
     @property
     def _wants_pretrained(self) -> bool:
