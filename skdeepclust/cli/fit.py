@@ -80,9 +80,9 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
     fit.add_argument(
         "--method",
         type=estimator,
-        default="ProPosClustering",
+        default="IDFDClustering",
         metavar="NAME",
-        help=f"{', '.join(map(short, skdeepclust.METHODS))} (default: propos); or kmeans, on a "
+        help=f"{', '.join(map(short, skdeepclust.METHODS))} (default: idfd); or kmeans, on a "
         "pretrained network",
     )
     _add_training(fit)
@@ -147,6 +147,8 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
     model = _estimator(args)
     if args.n_clusters is None:
         args.n_clusters = model.n_clusters
+        if args.recipe is None:
+            print(f"{model.n_clusters} clusters, for want of -k; -k 2-20 chooses a number.")
     with told_warnings() as told:
         images, names = read_folder(args, model.image_shape)
         classes = classes_of(args.classes, names)
@@ -264,13 +266,20 @@ def _train(args: argparse.Namespace, model: Any, images: Any, out: Path) -> None
     trains = hasattr(model, "max_epochs")
     more = f", {model.max_epochs} epochs. Ctrl-C stops; {_again(args)}" if trains else ""
     print(f"{args.method}: {k} clusters{more}.", flush=True)
-    if trains and n < _FEW:
-        print(f"These are few images to learn from: compare with --method {short(UNTRAINED)}.")
+    if trains and (channels == 3 or n < _FEW):
+        print(_advice(n))
     fit_quietly(model, images)
     _stop_if_interrupted(args, model)
     if trains:
         model.set_params(checkpoint=None)
     model.set_params(verbose=0)  # it is no business of who loads the model
+
+
+def _advice(n_images: int) -> str:
+    other = f"compare with --method {short(UNTRAINED)}"
+    if n_images < _FEW:
+        return f"These are few images to learn from: {other}."
+    return f"If these are photographs, {other}, whose network knows such from ImageNet."
 
 
 def _again(args: argparse.Namespace) -> str:

@@ -134,6 +134,14 @@ def test_results_of_an_earlier_run_are_told(photos, capsys):
         assert f"Warning: photos_clusters/{name} is not of this run" in err
 
 
+def test_photographs_call_for_it_too(photos, capsys, monkeypatch):
+    monkeypatch.setattr("skdeepclust.cli.fit._FEW", 10)
+    assert cli.main(["fit", "photos", "--no-report", "--size", "16", *FAST]) == 0
+    told = capsys.readouterr().out
+    assert "If these are photographs, compare with --method kmeans" in told
+    assert "8 clusters, for want of -k; -k 2-20 chooses a number." in told
+
+
 def test_few_images_call_for_a_pretrained_network(photos, capsys):
     assert cli.main(["fit", "photos", "-k", "3", "--no-report", *FAST]) == 0
     assert "few images to learn from: compare with --method kmeans" in capsys.readouterr().out
