@@ -262,7 +262,8 @@ def _train(args: argparse.Namespace, model: Any, images: Any, out: Path) -> None
         k = args.n_clusters
     _keep(model.set_params(n_clusters=k), run)
     n, channels, height, width = images.shape
-    print(f"{n:,} images, seen as {channels} x {height} x {width}")
+    hint = "; --size 160 shows the network more" if model.weights and not args.size else ""
+    print(f"{n:,} images, seen as {channels} x {height} x {width}{hint}")
     trains = hasattr(model, "max_epochs")
     more = f", {model.max_epochs} epochs. Ctrl-C stops; {_again(args)}" if trains else ""
     print(f"{args.method}: {k} clusters{more}.", flush=True)

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from skdeepclust import CDCClustering, cli, load
+from skdeepclust.backbones import make_backbone
 from skdeepclust.cli._results import classes_of, duration
 from skdeepclust.datasets import load_digits_images
 from skdeepclust.engine.net import ObjectiveNet
@@ -134,6 +136,15 @@ def test_results_of_an_earlier_run_are_told(photos, capsys):
         assert f"Warning: photos_clusters/{name} is not of this run" in err
 
 
+def test_a_pretrained_network_could_see_more(photos, capsys):
+    torch.save(make_backbone("mlp", (1, 8, 8)).state_dict(), "net.pt")
+    command = ["fit", "photos", "-k", "3", "--no-report", *FAST]
+    assert cli.main([*command, "--weights", "net.pt"]) == 0
+    assert "seen as 1 x 8 x 8; --size 160 shows the network more" in capsys.readouterr().out
+    assert cli.main([*command, "--overwrite"]) == 0
+    assert "--size" not in capsys.readouterr().out
+
+
 def test_photographs_call_for_it_too(photos, capsys, monkeypatch):
     monkeypatch.setattr("skdeepclust.cli.fit._FEW", 10)
     assert cli.main(["fit", "photos", "--no-report", "--size", "16", *FAST]) == 0
@@ -146,7 +157,8 @@ def test_few_images_call_for_a_pretrained_network(photos, capsys):
     assert cli.main(["fit", "photos", "-k", "3", "--no-report", *FAST]) == 0
     assert "few images to learn from: compare with --method kmeans" in capsys.readouterr().out
     assert cli.main(["fit", "photos", "-k", "3", "--no-report", "--overwrite", *PLAIN]) == 0
-    assert "few images" not in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "few images" not in told and "--size" not in told
 
 
 def test_ctrl_c_is_told_once(photos, capsys, monkeypatch):
