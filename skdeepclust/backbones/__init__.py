@@ -12,6 +12,7 @@ from skdeepclust.backbones.convnet import ConvNet
 from skdeepclust.backbones.mlp import Flatten, MLPBackbone
 from skdeepclust.backbones.pretrained import (
     check_file,
+    fixed_size,
     load_state,
     make_timm,
     read_state,
@@ -148,9 +149,7 @@ def _made(backbone: Callable[[Shape], Any], shape: Shape) -> Any:
 
 def _by_name(name: str, shape: Shape, stem: str, weights: Any) -> nn.Module:
     if name.startswith("timm:") and len(shape) == 3:
-        made = make_timm(name.removeprefix("timm:"), shape[0], weights)
-        check_backbone(made, shape)
-        return made
+        return _fitting_timm(name, shape, weights)
     _check_name(name, shape)
     stem = resolve_stem(stem, shape, weights is not None)
     net = BACKBONES[name](shape, stem)
@@ -159,6 +158,21 @@ def _by_name(name: str, shape: Shape, stem: str, weights: Any) -> nn.Module:
         if name.startswith("resnet") and stem == "imagenet":
             standardise_as_trained(net, shape[0])
     return net
+
+
+def _fitting_timm(name: str, shape: Shape, weights: Any) -> nn.Module:
+    made = make_timm(name.removeprefix("timm:"), shape[0], weights)
+    try:
+        check_backbone(made, shape)
+    except ValueError as error:
+        only = fixed_size(made)
+        if only is None or only == shape[1:]:
+            raise
+        raise ValueError(
+            f"{str(error).rstrip('.')}. backbone={name!r} takes {only[0]} x {only[1]} pixels: pass "
+            f"image_shape={(shape[0], *only)} for image files, or arrays of that size."
+        ) from error.__cause__
+    return made
 
 
 def _load(net: nn.Module, name: str, weights: Any) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 __all__ = [
     "check_file",
+    "fixed_size",
     "load_state",
     "make_timm",
     "read_state",
@@ -180,3 +181,9 @@ def make_timm(name: str, channels: int, weights: Any) -> nn.Module:
         cfg: Any = made.pretrained_cfg
         standardise_as_trained(made, channels, cfg["mean"], cfg["std"])
     return made
+
+
+def fixed_size(made: nn.Module) -> tuple[int, int] | None:
+    """(height, width) of the only images that a network of timm takes; None if it is not bound."""
+    cfg: Any = made.pretrained_cfg
+    return tuple(cfg["input_size"][1:]) if cfg.get("fixed_input_size") else None

@@ -5,12 +5,14 @@ import pickle
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from skdeepclust import IDFDClustering
+from skdeepclust import BackboneKMeans, IDFDClustering
 from skdeepclust.backbones import make_backbone, pretrained
 from skdeepclust.datasets import make_image_blobs
 
@@ -152,6 +154,41 @@ def test_a_network_of_timm():
     X, _ = make_image_blobs(12, image_shape=SHAPE, random_state=0)
     model = IDFDClustering(2, backbone="timm:mobilenetv3_small_050", max_epochs=1).fit(X)
     assert model.labels_.shape == (12,)
+
+
+@pytest.mark.filterwarnings("ignore:The network has random weights")
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_network_of_one_size_names_the_shape_to_pass(channels, tmp_path):
+    pytest.importorskip("timm", reason="timm is not installed")
+    tiny = "timm:test_vit3"
+    told = rf"fails .*\({channels}, 96, 96\).*test_vit3' takes 160 x 160 pixels: pass image_shape="
+    told += rf"\({channels}, 160, 160\) for image files"
+    with pytest.raises(ValueError, match=told):
+        make_backbone(tiny, (channels, 96, 96))
+    for i in range(4):
+        pixels = np.full((100, 120, 3), 60 * i, np.uint8)
+        Image.fromarray(pixels).convert("RGB" if channels == 3 else "L").save(tmp_path / f"{i}.png")
+    model = BackboneKMeans(2, backbone=tiny, weights=None, random_state=0)
+    with pytest.raises(ValueError, match=told):
+        model.fit(tmp_path)
+    assert model.set_params(image_shape=(channels, 160, 160)).fit(tmp_path).labels_.shape == (4,)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("test_vit3", (3, 160, 160)), ("mobilenetv3_small_050", SHAPE)]
+)
+def test_another_fault_of_a_network_of_timm_names_no_shape(name, shape, monkeypatch):
+    timm = pytest.importorskip("timm", reason="timm is not installed")
+
+    def broken(*args, **kwargs):
+        made = create(*args, **kwargs)
+        made.forward = lambda x: 1 / 0
+        return made
+
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", broken)
+    with pytest.raises(ValueError, match=r"division by zero$"):
+        make_backbone(f"timm:{name}", shape)
 
 
 def test_without_timm_the_message_says_what_to_install(monkeypatch):
