@@ -1,5 +1,7 @@
 """Every method on image files: the labels of the same images in memory, whatever is broken."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -80,6 +82,22 @@ def test_every_form_of_the_same_images_gives_the_same_labels(method, equal):
     streamed = quick(method, storage="stream").fit(folder)
     np.testing.assert_array_equal(streamed.labels_, whole.labels_)
     np.testing.assert_array_equal(streamed.cluster_centers_, whole.cluster_centers_)
+
+
+def test_photographs_in_heic_give_the_labels_of_their_twins(equal, tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    folder, arrays = equal
+    exact = {"quality": -1, "chroma": 444, "matrix_coefficients": 0}  # RGB as it is
+    for i, (path, array) in enumerate(zip(ImageFiles(folder).paths, arrays, strict=True)):
+        twin = tmp_path / Path(path).relative_to(folder).with_suffix([".heic", ".png"][i % 4 == 3])
+        twin.parent.mkdir(exist_ok=True)
+        pillow_heif.from_pillow(Image.fromarray(array)).save(twin, **exact)
+    model = quick(METHODS[0]).fit(tmp_path)
+    assert sum(path.endswith(".heic") for path in model.image_paths_) == 18
+    whole = quick(METHODS[0]).fit(arrays)
+    np.testing.assert_array_equal(model.labels_, whole.labels_)
+    np.testing.assert_array_equal(model.predict(model.image_paths_[:5]), whole.labels_[:5])
+    np.testing.assert_array_equal(model.transform(tmp_path), whole.transform(arrays))
 
 
 @each_method

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from skdeepclust.augment.functional import LUMA
+from skdeepclust.engine.heif import is_heif, open_heif
 
 __all__ = [
     "ENDINGS",
@@ -40,7 +41,7 @@ _FORMATS = {
 }
 ENDINGS = frozenset(ending for endings in _FORMATS.values() for ending in endings)
 # Of phones and cameras: who has such photographs must not think that they are among the rest.
-FOREIGN = frozenset(".heic .heif .jxl .dng .arw .cr2 .cr3 .nef .orf .raf .rw2".split())
+FOREIGN = frozenset(".jxl .dng .arw .cr2 .cr3 .nef .orf .raf .rw2".split())
 
 _ORIENTATION = 0x0112
 _TURNED = 5  # EXIF orientations from this one on swap height and width
@@ -77,7 +78,12 @@ def read_header(path: str) -> Header:
 
 
 def _open(path: str | os.PathLike[str]) -> Image.Image:
-    return Image.open(path, formats=_known_formats())
+    try:
+        return Image.open(path, formats=_known_formats())
+    except UnidentifiedImageError:
+        if not is_heif(path):
+            raise
+        return open_heif(path)
 
 
 @functools.cache
@@ -93,12 +99,12 @@ def decode(path: str | os.PathLike[str], least: tuple[int, int] | None = None) -
     Parameters
     ----------
     path : path-like
-        A JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000, PPM or TGA file. It is turned as
-        its EXIF data say, transparent pixels become white, 16 bits become 8, and of an animation
-        the first picture is taken.
+        A JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000, PPM or TGA file, or, with pillow-heif,
+        a HEIC file. It is turned as its EXIF data say, transparent pixels become white, 16 bits
+        become 8, and of an animation the first picture is taken.
     least : (height, width), default=None
-        A JPEG may come at a half, a quarter or an eighth of its size, which is far quicker,
-        as long as it is no smaller than that.
+        A JPEG may come at a half, a quarter or an eighth of its size, and of HEIC the thumbnail
+        inside, which is far quicker, as long as it is no smaller than that.
 
     Returns
     -------

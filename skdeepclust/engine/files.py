@@ -1,6 +1,8 @@
 """Image files, and Datasets of pictures, as lazy arrays: what X is when it is not in memory."""
 
 import os
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +23,7 @@ from skdeepclust.engine.decode import (
     from_pillow,
     read_header,
 )
+from skdeepclust.engine.heif import HEIF_ENDINGS, INSTALL_HEIF, has_heif
 from skdeepclust.engine.images import MixedShapes, as_array
 from skdeepclust.engine.lazy import DETAIL, LazyImages, Shape
 from skdeepclust.engine.warn import warn_user
@@ -249,7 +252,26 @@ def _file_names(folder: str | os.PathLike[str]) -> list[str]:
         raise ValueError(f"X={os.fspath(folder)!r} is a file: pass its folder, or a list of files")
     if not os.path.isdir(root):
         raise FileNotFoundError(f"X={os.fspath(folder)!r}: there is no such folder")
-    found, foreign, seen = [], 0, set()
+    paths = list(_walk(root))
+    counts = Counter(map(_ending, paths))
+    # The plugin is imported only where there is something for it.
+    heic = any(counts[ending] for ending in HEIF_ENDINGS) and has_heif()
+    known = ENDINGS | HEIF_ENDINGS if heic else ENDINGS
+    found = sorted(path for path in paths if _ending(path) in known)
+    left_out = _left_out(counts, known)
+    if not found:
+        but = f", but {left_out}" if left_out else ""
+        raise ValueError(
+            f"X={os.fspath(folder)!r} holds no image file, nor do its sub-folders{but}"
+        )
+    if left_out:
+        warn_user(f"X={os.fspath(folder)!r}: left out are {left_out}", UserWarning)
+    return found
+
+
+def _walk(root: Path) -> Iterator[str]:
+    """All files of a folder and its sub-folders that are not hidden."""
+    seen = set()
     for place, folders, names in os.walk(root, onerror=_refuse, followlinks=True):
         real = os.path.realpath(place)
         if real in seen:  # a link to a folder above, or to one that was walked
@@ -257,18 +279,21 @@ def _file_names(folder: str | os.PathLike[str]) -> list[str]:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        endings = {name: _ending(name) for name in names if not name.startswith(".")}
-        found += [os.path.join(place, name) for name in endings if endings[name] in ENDINGS]
-        foreign += sum(ending in FOREIGN for ending in endings.values())
-    left_out = f"{foreign:,} in HEIC or a camera's own format: convert them to JPEG"
-    if not found:
-        but = f", but {left_out}" if foreign else ""
-        raise ValueError(
-            f"X={os.fspath(folder)!r} holds no image file, nor do its sub-folders{but}"
+        yield from (os.path.join(place, name) for name in names if not name.startswith("."))
+
+
+def _left_out(counts: Counter[str], known: frozenset[str]) -> str:
+    """What there is to tell of photographs that cannot be read: nothing where there are none."""
+    heic = sum(counts[ending] for ending in HEIF_ENDINGS - known)
+    foreign = heic + sum(counts[ending] for ending in FOREIGN)
+    if heic:
+        return (
+            f"{foreign:,} in HEIC or a camera's own format: convert them to JPEG, or for HEIC "
+            f"{INSTALL_HEIF}"
         )
     if foreign:
-        warn_user(f"X={os.fspath(folder)!r}: left out are {left_out}", UserWarning)
-    return sorted(found)
+        return f"{foreign:,} in JPEG XL or a camera's own format: convert them to JPEG"
+    return ""
 
 
 def _ending(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -59,15 +60,30 @@ def test_a_folder_is_walked_in_sorted_order(tmp_path):
     assert names == ["a/z.JPG", "b/10.png", "b/2.png", "b/deep/1.webp", "c.png"]
 
 
-def test_photographs_that_cannot_be_read_are_told(tmp_path):
+def test_photographs_that_cannot_be_read_are_told(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
     (tmp_path / "a").mkdir()
     for name in ("a/1.HEIC", "2.heic", "3.cr2", ".4.heic", "5.txt"):
         (tmp_path / name).touch()
-    with pytest.raises(ValueError, match=r"holds no image file.*but 3 in HEIC .* convert them"):
+    told = r'3 in HEIC .* convert them to JPEG, or for HEIC pip install "skdeepclust\[heic\]"$'
+    with pytest.raises(ValueError, match=rf"holds no image file.*but {told}"):
         ImageFiles(tmp_path)
     write(tmp_path, [(8, 8)])
-    with pytest.warns(UserWarning, match="left out are 3 in HEIC"):
+    with pytest.warns(UserWarning, match=f"left out are {told}"):
         assert len(ImageFiles(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("plugin", [False, True])
+def test_what_is_told_fits_what_is_there(plugin, tmp_path, monkeypatch):
+    if plugin:
+        pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+        (tmp_path / "1.heif").touch()
+    else:
+        monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    write(tmp_path, [(8, 8)])
+    (tmp_path / "3.CR2").touch()
+    with pytest.warns(UserWarning, match="left out are 1 in JPEG XL .*: convert them to JPEG$"):
+        assert len(ImageFiles(tmp_path)) == 1 + plugin
 
 
 def test_a_list_keeps_its_order(tmp_path):
