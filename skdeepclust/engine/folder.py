@@ -1,0 +1,77 @@
+"""Which files of a folder are images."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from skdeepclust.engine.decode import ENDINGS, FOREIGN
+from skdeepclust.engine.heif import HEIF_ENDINGS, INSTALL_HEIF, has_heif
+from skdeepclust.engine.warn import warn_user
+
+__all__ = ["file_names"]
+
+
+def file_names(folder: str | os.PathLike[str]) -> list[str]:
+    """Find the images in a folder and its sub-folders, in sorted order; warns of those left out.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such folder, or it holds no image.
+    """
+    root = Path(folder).expanduser()
+    if os.path.isfile(root):  # pathlib's own methods raise for some names
+        raise ValueError(f"X={os.fspath(folder)!r} is a file: pass its folder, or a list of files")
+    if not os.path.isdir(root):
+        raise FileNotFoundError(f"X={os.fspath(folder)!r}: there is no such folder")
+    paths = list(_walk(root))
+    counts = Counter(map(_ending, paths))
+    # The plugin is imported only where there is something for it.
+    heic = any(counts[ending] for ending in HEIF_ENDINGS) and has_heif()
+    known = ENDINGS | HEIF_ENDINGS if heic else ENDINGS
+    found = sorted(path for path in paths if _ending(path) in known)
+    left_out = _left_out(counts, known)
+    if not found:
+        but = f", but {left_out}" if left_out else ""
+        raise ValueError(
+            f"X={os.fspath(folder)!r} holds no image file, nor do its sub-folders{but}"
+        )
+    if left_out:
+        warn_user(f"X={os.fspath(folder)!r}: left out are {left_out}", UserWarning)
+    return found
+
+
+def _walk(root: Path) -> Iterator[str]:
+    """All files of a folder and its sub-folders that are not hidden."""
+    seen = set()
+    for place, folders, names in os.walk(root, onerror=_refuse, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # a link to a folder above, or to one that was walked
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (os.path.join(place, name) for name in names if not name.startswith("."))
+
+
+def _left_out(counts: Counter[str], known: frozenset[str]) -> str:
+    """What there is to tell of photographs that cannot be read: nothing where there are none."""
+    heic = sum(counts[ending] for ending in HEIF_ENDINGS - known)
+    foreign = heic + sum(counts[ending] for ending in FOREIGN)
+    if heic:
+        return (
+            f"{foreign:,} in HEIC or a camera's own format: convert them to JPEG, or for HEIC "
+            f"{INSTALL_HEIF}"
+        )
+    if foreign:
+        return f"{foreign:,} in JPEG XL or a camera's own format: convert them to JPEG"
+    return ""
+
+
+def _ending(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def _refuse(error: OSError) -> None:
+    raise ValueError(f"X: the folder {error.filename!r} cannot be read: {error.strerror}")
