@@ -7,8 +7,16 @@ from pathlib import Path
 
 from entrants import VARIANTS
 
-from skdeepclust.recipes import find
-from skdeepclust.recipes.recipe import DATA_SETS, DataSet, Recipe, Result, Setting, cite
+from skdeepclust.recipes import cdc, find, idfd, propos, secu
+from skdeepclust.recipes.recipe import (
+    AUTO_PRECISION,
+    DATA_SETS,
+    DataSet,
+    Recipe,
+    Result,
+    Setting,
+    cite,
+)
 
 RECIPES = ("paper", "fast", "small")
 
@@ -20,8 +28,8 @@ class Method:
     """A row of the table.
 
     `published` names the package's recipe for each data set, `settings` are what is other than
-    there, `by_data` what is so on one data set, `results` stand in the place of the recipe's
-    figures, and `goals` are ACC and minutes on one H200, for CIFAR-10.
+    there and in the fast one, `by_data` what is so on one data set, `results` stand in the place of
+    the recipe's figures, and `goals` are ACC and minutes on one H200, for CIFAR-10.
     """
 
     title: str
@@ -135,33 +143,8 @@ ALL = METHODS | ABLATION | TRADE_OFF
 
 # -- recipes ------------------------------------------------------------------------------
 
-_PRECISION = cite(
-    "bfloat16 where the device is made for it: the minutes are worked out for that",
-    precision="auto",
-)
 # Of CIFAR-10: method and network are those of the paper, the schedule is made for the clock.
-FAST = {
-    "secu": cite("half of 401: some 5 minutes at 60 % of the roofline", max_epochs=200)
-    | cite("twice the images a step; norms stay over 128", batch_size=256)
-    | cite("0.2 x 256 / 128", lr=0.4)
-    | cite("the centres make half as many steps: 1.2 x 256 / 128", center_lr=2.4)
-    | cite("as published, although the rate is twice as high", warmup_epochs=11),
-    "idfd": cite("a fifth of 2,000: 5 minutes at 60 % of the roofline", max_epochs=400)
-    | cite("four times the images a step, which has but one view of each", batch_size=512)
-    | cite("0.03 x 512 / 128", lr=0.12)
-    | cite("the higher rate is reached in steps", warmup_epochs=5)
-    | cite("no milestones to choose in a short run", schedule="cosine"),
-    "propos": cite("a fifth of 1,000: 8 minutes at 60 % of the roofline", max_epochs=200)
-    | cite("twice the published peak, in a fifth of the steps; batches stay", lr=0.2)
-    | cite("the predictor's peak stays at 1", predictor_lr_scale=5)
-    | cite("5 % of the epochs, as published", warmup_epochs=10)
-    | cite("by 5 % there would be no clusters to scatter yet", scattering_warmup=30)
-    | cite("BYOL's for its shorter runs", ema_momentum=0.99, ema_schedule="cosine"),
-    "cdc": cite("two fifths of 1,000: 9 minutes at 60 % of the roofline", max_epochs=400)
-    | cite("twice the negatives", batch_size=1024)
-    | cite("0.06 x 1024 / 256", lr=0.24)
-    | cite("the higher rate is reached in steps", warmup_epochs=10),
-}
+FAST = {"secu": secu.FAST, "idfd": idfd.FAST, "propos": propos.FAST, "cdc": cdc.FAST}
 # What two cores can carry, on the defaults of the estimators, which are made for few images.
 _NARROW = cite("the narrow network", backbone="convnet")
 SMALL = {
@@ -222,10 +205,10 @@ def recipe(name, data, how):
         facts, part = _SMALL_DATA[data]
         settings = SMALL[method.kind] | settings
         return Recipe(method.estimator, data, facts, part, part, settings, {})
-    found = find(method.estimator, method.published[data])
-    clock = FAST[method.kind] if how == "fast" else {}
-    results = method.results.get(data, found.results)
-    settings = {**found.settings, **_PRECISION, **clock, **settings}
+    published = find(method.estimator, method.published[data])
+    found = find(method.estimator, f"{data}-fast") if how == "fast" else published
+    results = method.results.get(data, published.results)
+    settings = {**found.settings, **AUTO_PRECISION, **settings}
     return dataclasses.replace(found, settings=settings, results=results)
 
 

@@ -169,7 +169,10 @@ def reasons(settings, data, how):
         base = recipe(kind, data, "paper").params if how == "fast" else {}
         head = ["parameter", "value", *(["paper"] if base else []), "reason"]
         lines = [
-            [f"`{name}`", f"`{s.value!r}`", *([f"`{base.get(name)!r}`"] if base else []), s.source]
+            [
+                *(f"`{name}`", f"`{s.value!r}`", *([f"`{base.get(name)!r}`"] if base else [])),
+                s.source.removeprefix("ours: "),
+            ]
             for name, s in changed.items()
         ]
         parts += [f"**{METHODS[kind].title}**", table(head, lines, "---")]

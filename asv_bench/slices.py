@@ -11,7 +11,7 @@ import warnings
 
 import torch
 from entrants import settings
-from published import ALL, EVERY, load, recipe
+from published import EVERY, load, recipe
 from results import cpu_model, environment
 from row import training
 from skorch.callbacks import Callback
@@ -95,7 +95,7 @@ class Run:
             "fitted": self.recipe.fitted,
             "scored": self.recipe.scored or self.recipe.fitted,
             "images": n_images,
-            "published_recipe": None if small else ALL[self.method].published[self.args.data],
+            "published_recipe": None if small else self.recipe.name,
             "recipe_version": self.recipe.version,
             "computed_in": str(autocast or torch.float32).removeprefix("torch."),
             "labels": LABELS,

@@ -139,7 +139,7 @@ class DeepClusterer(ImageClusterer):
 
     @classmethod
     def recipes(cls) -> dict[str, Recipe]:
-        """Published settings of this method, by name.
+        """Published settings of this method, and ours for the clock, by name.
 
         Returns
         -------
@@ -161,7 +161,7 @@ class DeepClusterer(ImageClusterer):
 
     @classmethod
     def from_recipe(cls, name: str, **overrides: Any) -> Self:
-        """Build an estimator with the settings of a published run.
+        """Build an estimator with the settings of a recipe.
 
         Parameters
         ----------

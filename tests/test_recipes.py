@@ -87,6 +87,8 @@ def test_no_recipe_disappears():
         ),
         ("ProPosClustering", "cifar10", {25: 0.025, 50: 0.05, 550: 0.025, 1000: 0.000308}),
         ("SeCuClustering", "cifar10", {0: 0, 0.9: 0, 6: 0.1, 11: 0.2, 206: 0.1, 401: 0}),
+        ("SeCuClustering", "cifar10-fast", {0: 0, 6: 0.2, 11: 0.4, 105.5: 0.2, 200: 0}),
+        ("IDFDClustering", "cifar10-fast", {2.5: 0.06, 5: 0.12, 205: 0.06}),
         ("SeCuClustering", "imagenet1k", {0: 0, 6: 0.8, 11: 1.6, 506: 0.8, 1001: 0}),
     ],
 )
@@ -152,8 +154,41 @@ def test_every_source_begins_with_a_reference(recipe):
 
 @pytest.mark.parametrize("recipe", RECIPES["CDCClustering"], ids=lambda r: r.name)
 def test_cdc_claims_nothing_as_published(recipe):
-    assert {s.source.split(",")[0] for s in recipe.settings.values()} == {"reconstruction"}
+    own = {"ours"} if recipe.name == "cifar10-fast" else set()
+    sources = {re.split("[,:]", s.source)[0] for s in recipe.settings.values()}
+    assert sources == {"reconstruction"} | own
     assert "Not a published setting" in str(recipe)
+
+
+FAST = {
+    "IDFDClustering": "cifar10",
+    "ProPosClustering": "cifar10-resnet18",
+    "SeCuClustering": "cifar10",
+    "CDCClustering": "cifar10",
+}
+
+
+@pytest.mark.parametrize(("method", "name"), FAST.items())
+def test_a_fast_recipe_differs_from_the_long_one_in_what_is_ours(method, name):
+    fast, long = find(method, "cifar10-fast"), find(method, name)
+    ours = {name for name, s in fast.settings.items() if s.source.startswith("ours: ")}
+    kept = fast.settings.keys() - ours
+    assert {n: fast.settings[n] for n in kept} == {
+        n: s for n, s in long.settings.items() if n not in ours
+    }
+    assert fast.params["precision"] == "auto" and "max_epochs" in ours
+    assert fast.params["max_epochs"] < long.params["max_epochs"]
+    assert (fast.fitted, fast.scored, fast.data) == (long.fitted, long.scored, long.data)
+    assert fast.not_expressed == long.not_expressed
+    assert fast.results == () and "Not a published run" in fast.notes[0]
+    assert "- ours: chosen here" in str(fast)
+
+
+def test_only_fast_recipes_have_values_of_ours():
+    for recipe in EVERY:
+        ours = any(s.source.startswith("ours") for s in recipe.settings.values())
+        assert ours == (recipe.name == "cifar10-fast"), recipe
+        assert ours or "- ours:" not in str(recipe)
 
 
 @each_recipe
@@ -283,13 +318,14 @@ def test_recipes_are_those_of_the_class(method):
 
 @pytest.mark.filterwarnings("ignore:Clusters .* hold no sample")
 @pytest.mark.filterwarnings("ignore::skdeepclust.CollapseWarning")  # hardly trained
+@pytest.mark.parametrize("name", ["cifar10", "cifar10-fast"])
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-def test_a_recipe_for_cifar10_can_be_fitted(method):
+def test_a_recipe_for_cifar10_can_be_fitted(method, name):
     images = np.random.default_rng(0).integers(0, 256, (80, 32, 32, 3), dtype=np.uint8)
     light = {"max_epochs": 1, "backbone": "convnet", "hidden_dim": 16, "precision": "float32"}
     if "heads" in method().get_params():
         light["heads"] = (10, 20)
-    model = method.from_recipe("cifar10", random_state=0, device="cpu", **light)
+    model = method.from_recipe(name, random_state=0, device="cpu", **light)
     model.fit(images)
     assert model.labels_.shape == (80,) and model.n_iter_ == 1
     assert np.isfinite(model.history_[0]["loss"])

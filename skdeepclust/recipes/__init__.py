@@ -1,4 +1,4 @@
-"""Published settings as data, with their sources; versioned."""
+"""Published settings, and ours for the clock, as data with their sources; versioned."""
 
 from collections.abc import Mapping
 

@@ -1,13 +1,22 @@
 """Recipes of CDC, all reconstructed: no setting of the paper is known to us."""
 
-from skdeepclust.recipes.recipe import DATA_SETS, Recipe, Result, cite
+from skdeepclust.recipes.recipe import (
+    AUTO_PRECISION,
+    DATA_SETS,
+    MADE_HERE,
+    OURS,
+    Recipe,
+    Result,
+    cite,
+)
 
-__all__ = ["RECIPES"]
+__all__ = ["FAST", "RECIPES"]
 
 _METHOD = "CDCClustering"
 _REFERENCES = {
     "abstract": "Ding et al., arXiv:2306.05439, 2023; the rest of the text was not consulted",
     "reconstruction": "our own choice; there is no official code",
+    **OURS,
 }
 
 _SHARED = (
@@ -36,6 +45,12 @@ _RESNET18 = cite("reconstruction, as SeCu", backbone="resnet18") | cite(
 )
 _CIFAR = (
     _RESNET18 | cite("reconstruction, as SeCu", stem="small", image_shape=(3, 32, 32)) | _SHARED
+)
+FAST = (
+    cite("ours: two fifths of 1,000: 9 minutes at 60 % of the roofline", max_epochs=400)
+    | cite("ours: twice the negatives", batch_size=1024)
+    | cite("ours: 0.06 x 1024 / 256", lr=0.24)
+    | cite("ours: the higher rate is reached in steps", warmup_epochs=10)
 )
 _STL10 = (
     _RESNET18
@@ -72,6 +87,16 @@ def _small(name: str, settings: dict, fitted: str = "train") -> Recipe:
 
 RECIPES = (
     _small("cifar10", _CIFAR),
+    Recipe(
+        _METHOD,
+        "cifar10-fast",
+        DATA_SETS["cifar10"],
+        fitted="train",
+        scored="test",
+        settings={**_CIFAR, **AUTO_PRECISION, **FAST},
+        references=_REFERENCES,
+        notes=(MADE_HERE, *_NOTES),
+    ),
     _small("cifar100-20", _CIFAR),
     _small("stl10", _STL10, "train+unlabeled"),
     Recipe(

@@ -1,8 +1,17 @@
 """Recipes of IDFD."""
 
-from skdeepclust.recipes.recipe import DATA_SETS, Recipe, Result, cite, recite
+from skdeepclust.recipes.recipe import (
+    AUTO_PRECISION,
+    DATA_SETS,
+    MADE_HERE,
+    OURS,
+    Recipe,
+    Result,
+    cite,
+    recite,
+)
 
-__all__ = ["RECIPES"]
+__all__ = ["FAST", "RECIPES"]
 
 _METHOD = "IDFDClustering"
 _REFERENCES = {
@@ -11,6 +20,7 @@ _REFERENCES = {
     "benchmark page": "the published benchmark page of the paper",
     "DigPro": "Regan-Zhang/DigPro, independent runs of the official code, 1,000 epochs",
     "assumed": "the official code covers CIFAR-10 only; nobody published this value",
+    **OURS,
 }
 
 _CIFAR10 = cite(
@@ -36,6 +46,13 @@ _CIFAR10 = cite(
     decorrelation_weight=1.0,
     bank_momentum=0.5,
 )
+FAST = (
+    cite("ours: a fifth of 2,000: 5 minutes at 60 % of the roofline", max_epochs=400)
+    | cite("ours: four times the images a step, which has but one view of each", batch_size=512)
+    | cite("ours: 0.03 x 512 / 128", lr=0.12)
+    | cite("ours: the higher rate is reached in steps", warmup_epochs=5)
+    | cite("ours: no milestones to choose in a short run", schedule="cosine")
+)
 _CARRIED_OVER = recite(_CIFAR10, "assumed, as on CIFAR-10")
 # At 96 px the small stem costs 15 times as much.
 _LARGE = cite("assumed, no stem is documented at 96 px", stem="imagenet")
@@ -46,6 +63,10 @@ _NOT_EXPRESSED = (
     "Clustering of the memory bank, which gave the figures: fit clusters the clean eval-mode "
     "embedding (official code, main.py).",
     "The order of the colour jitter, which the official code draws anew for each image.",
+)
+_MEANS = (
+    "Both losses are means as in the official code, where the paper has sums: with the means, a "
+    "decorrelation weight of 1 gave the figures."
 )
 _ELSEWHERE = "Settings are those of CIFAR-10 except where a source says otherwise."
 _NOT_REPRODUCED = "The independent run is far below the paper, with half of the epochs."
@@ -64,9 +85,19 @@ RECIPES = (
         notes=(
             "The official code trains and scores on the train split; the benchmark page says "
             "train+test. The recipe follows the code, which gave the figures.",
-            "Both losses are means as in the official code, where the paper has sums: with the "
-            "means, a decorrelation weight of 1 gave the figures.",
+            _MEANS,
         ),
+    ),
+    Recipe(
+        _METHOD,
+        "cifar10-fast",
+        DATA_SETS["cifar10"],
+        fitted="train",
+        scored="train",
+        settings={**_CIFAR10, **AUTO_PRECISION, **FAST},
+        references=_REFERENCES,
+        not_expressed=_NOT_EXPRESSED,
+        notes=(MADE_HERE, _MEANS),
     ),
     Recipe(
         _METHOD,
