@@ -221,6 +221,23 @@ def test_what_differs_from_the_official_network_and_views_is_told(recipe):
     assert ("YIQ" in told) == turns
     # In torchvision's own stem it is drawn as by SeCu's code; in IDFD's and ProPos' as by PyTorch.
     assert ("first convolution" in told) == (secu and p["stem"] != "imagenet")
+    assert ("by PIL" in told) == ("Steps of rate 0" in told) == secu
+
+
+@each_recipe
+def test_two_passes_of_the_official_code_are_told(recipe):
+    told = " ".join(recipe.not_expressed)
+    propos = ("cifar10-resnet18", "cifar10-fast", "imagenet1k")
+    twice = recipe.method == "SeCuClustering" or (
+        recipe.method == "ProPosClustering" and recipe.name in propos
+    )
+    assert ("running statistics" in told) == twice
+
+
+@pytest.mark.parametrize("recipe", RECIPES["ProPosClustering"], ids=lambda r: r.name)
+def test_wrong_labels_are_told_of_recipes_with_both_views_in_one_pass(recipe):
+    both = "running statistics" not in " ".join(recipe.not_expressed)
+    assert ("labels of other images" in " ".join(recipe.notes)) == both
 
 
 # -- printing ---------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ _SHARED = (
     | cite("reconstruction, the usual SGD of this field", optimizer="sgd", momentum=0.9)
     | cite("reconstruction, the usual SGD of this field", weight_decay=5e-4)
     | cite("reconstruction, 0.06 x 512 / 256", lr=0.12)
+    | cite("reconstruction, autocast with GradScaler as SeCu", precision="float16")
     | cite("reconstruction, SimCLR's with crops from 0.2", augment="simclr")
 )
 _RESNET18 = cite("reconstruction, as SeCu", backbone="resnet18") | cite(
@@ -82,6 +83,7 @@ def _small(name: str, settings: dict, fitted: str = "train") -> Recipe:
         settings=settings,
         references=_REFERENCES,
         notes=_NOTES,
+        version=2,
     )
 
 
@@ -112,5 +114,6 @@ RECIPES = (
             "A queue of 65,536 keys as further negatives, as in MoCo (reconstruction).",
         ),
         notes=_NOTES,
+        version=2,
     ),
 )

@@ -138,7 +138,11 @@ _NOT_EXPRESSED = (
 _MIXED_NORM = (
     "Batch norm over 64 images in both views on each device: ghost groups of 128 hold one view."
 )
-_TWO_FORWARDS = ("The target moved by the online weights before the step, not after it.",)
+_TWO_FORWARDS = (
+    "The target moved by the online weights before the step, not after it.",
+    "Each view passed the networks by itself, and each pass moved the running statistics of batch "
+    "norm by 0.1; ours move by 0.1 in a step, which has both views.",
+)
 _DIVIDED_WEIGHT = (
     "Paper and config give the scattering a weight of 0.1. The gather operation of the official "
     "code divides its gradient by the number of devices, 4: the recipe takes 0.025, the weight "
@@ -254,7 +258,7 @@ RECIPES = (
             "In each epoch, a pass over the 100,000 unlabelled images with the alignment alone "
             "comes first (official issue 5).",
         ),
-        notes=("No config was published.",),
+        notes=("No config was published.", _WRONG_LABELS),
     ),
     Recipe(
         _METHOD,
@@ -330,6 +334,7 @@ RECIPES = (
         notes=(
             "No config was published.",
             "A batch of 256 leaves a quarter of the 200 clusters without a sample.",
+            _WRONG_LABELS,
         ),
     ),
     Recipe(

@@ -110,6 +110,11 @@ _NOT_EXPRESSED = (
     "Hue in HSV, as torchvision turns it; ours turns in YIQ.",
     "The official standardisation constants; ours are the mean and standard deviation of the "
     "training images.",
+    "Blur by PIL, whose boxes come near a Gaussian and whose edges are extended; ours is a "
+    "Gaussian and reflects at the edges.",
+    "Steps of rate 0 in the first epoch, which fill the momentum of the encoder; ours are none.",
+    "Each view passed the network by itself, and each pass moved the running statistics of batch "
+    "norm by 0.1; ours move by 0.1 in a step, which has both views.",
     "Batch norm by view in the last, smaller batch of an epoch, whose groups hold both views, and "
     "in several processes: each normalises its own share of both views.",
 )
