@@ -141,6 +141,140 @@ def test_heads_start_with_the_number_of_classes(recipe):
     assert heads is None or heads == (coke if k == 3000 else tuple(range(k, 10 * k + 1, k)))
 
 
+# Typed from the descriptions of the official code, not from the recipes: a slip in these would be
+# in recipes.json as well.
+SECU = {  # batch, rates of encoder and centres, decay, epochs, (gamma, eta) or alpha, t_x, t_w, N
+    "cifar10": (128, 0.2, 1.2, 1e-4, 401, (0.9, 0.1), 0.05, 0.05, 50_000),
+    "cifar10-entropy": (128, 0.2, 1.2, 1e-4, 401, 6000, 0.05, 0.05, 50_000),
+    "cifar100-20": (128, 0.2, 0.8, 1e-4, 801, (0.9, 0.1), 0.05, 0.05, 50_000),
+    "cifar100": (128, 0.2, 0.01, 1e-4, 801, (0.9, 0.1), 0.05, 0.05, 50_000),
+    "stl10": (128, 0.2, 0.8, 1e-4, 801, (0.9, 0.1), 0.05, 1.0, 105_000),
+    "imagenet1k": (1024, 1.6, 4.2, 1e-6, 1001, (0.4, 20), 0.05, 0.05, 1_281_167),
+    "imagenet1k-entropy": (1024, 1.6, 4.2, 1e-6, 1001, 100_000, 0.05, 0.05, 1_281_167),
+}
+
+
+@pytest.mark.parametrize("name", SECU)
+def test_published_values_of_secu(name):
+    recipe = find("SeCuClustering", name)
+    p, sizes = recipe.params, ("min_size_ratio", "dual_lr")
+    names = ("batch_size", "lr", "center_lr", "weight_decay", "max_epochs")
+    *rest, constraint, t_x, t_w, n = SECU[name]
+    assert [p[key] for key in names] == rest
+    held = tuple(map(p.get, sizes)) if p["constraint"] == "size" else p["entropy_weight"]
+    assert (held, p["temperature"], p["center_temperature"]) == (constraint, t_x, t_w)
+    assert (recipe.n_samples, p["norm_batch_size"]) == (n, p["batch_size"])
+    assert (p["momentum"], p["label_weight"], p["warmup_epochs"]) == (0.9, 0.2, 11)
+    assert p["optimizer"] == ("lars" if name.startswith("imagenet") else "sgd")
+    crop = {"cifar10": "secu", "imagenet1k": "secu-8"}.get(name.removesuffix("-entropy"), "secu-20")
+    assert p["augment"] == crop and p["embedding_dim"] == 128
+
+
+PROPOS = {  # network, side, batch, lambda, batch norm over, schedule of the target, resample, N
+    "cifar10": ("resnet34", 32, 256, 0.1, 128, "cosine", False, 60_000),
+    "cifar10-resnet18": ("resnet18", 32, 512, 0.1 / 4, 128, "constant", False, 60_000),
+    "cifar100-20": ("resnet34", 32, 256, 0.1, 128, "cosine", True, 60_000),
+    "cifar100-20-resnet18": ("resnet18", 32, 256, 0.1, 128, "cosine", True, 60_000),
+    "stl10": ("resnet34", 96, 256, 0.1, 128, "cosine", True, 13_000),
+    "imagenet10": ("resnet34", 96, 256, 0.1, 128, "cosine", True, 13_000),
+    "imagenet-dogs": ("resnet34", 224, 256, 0.1, 128, "cosine", True, 19_500),
+    "imagenet-dogs-96": ("resnet34", 96, 256, 0.1, 128, "cosine", True, 19_500),
+    "tiny-imagenet": ("resnet34", 64, 256, 0.1, 128, "cosine", True, 100_000),
+    "imagenet1k": ("resnet50", 224, 4096, 1e-3 / 8, 256, "cosine", False, 1_281_167),
+}
+PROPOS_RATES = {256: 0.05, 512: 0.1, 4096: 4.8}  # by the batch
+PROPOS_SMALL = {
+    "optimizer": "sgd",
+    "momentum": 0.9,
+    "weight_decay": 5e-4,
+    "max_epochs": 1000,
+    "warmup_epochs": 50,
+    "scattering_warmup": 50,
+    "predictor_lr_scale": 10,
+    "noise_std": 1e-3,
+    "ema_momentum": 0.996,
+    "recluster_every": 1,
+}
+PROPOS_IMAGENET1K = {
+    "optimizer": "lars",
+    "momentum": 0.9,
+    "weight_decay": 1e-6,
+    "max_epochs": 200,
+    "warmup_epochs": 10,
+    "predictor_lr_scale": 1,
+    "noise_std": 1e-4,
+    "ema_momentum": 0.99,
+    "recluster_every": 10,
+}
+
+
+@pytest.mark.parametrize("name", PROPOS)
+def test_published_values_of_propos(name):
+    recipe = find("ProPosClustering", name)
+    p = recipe.params
+    network, side, batch, weight, norm, *rest, n = PROPOS[name]
+    assert (p["backbone"], p["image_shape"]) == (network, (3, side, side))
+    assert (p["batch_size"], p["lr"]) == (batch, PROPOS_RATES[batch])
+    assert (p["scattering_weight"], p["norm_batch_size"]) == (pytest.approx(weight), norm)
+    assert [p["ema_schedule"], p["resample"], recipe.n_samples] == [*rest, n]
+    common = PROPOS_IMAGENET1K if name == "imagenet1k" else PROPOS_SMALL
+    assert {key: p[key] for key in common} == common
+    assert (p["temperature"], p["embedding_dim"], p["hidden_dim"]) == (0.5, 256, 4096)
+    assert (p["schedule"], p["precision"]) == ("cosine", "float32")
+
+
+IDFD = {
+    "embedding_dim": 128,
+    "hidden_dim": None,
+    "temperature": 1.0,
+    "decorrelation": "softmax",
+    "decorrelation_temperature": 2.0,
+    "decorrelation_weight": 1.0,
+    "bank_momentum": 0.5,
+    "optimizer": "sgd",
+    "lr": 0.03,
+    "momentum": 0.9,
+    "weight_decay": 5e-4,
+    "schedule": "multistep",  # its milestones are those of `test_learning_rates`
+    "warmup_epochs": 0,
+    "max_epochs": 2000,
+    "batch_size": 128,
+    "precision": "float32",
+    "backbone": "resnet18",
+}
+CDC = {
+    "temperature": 1.0,
+    "assignment_temperature": 0.1,
+    "category_scale": 1.0,
+    "instance_dim": 128,
+    "sinkhorn_epsilon": 0.05,
+    "sinkhorn_iterations": 10,
+    "optimizer": "sgd",
+    "lr": 0.06 * 512 / 256,
+    "momentum": 0.9,
+    "weight_decay": 5e-4,
+    "schedule": "cosine",
+    "max_epochs": 1000,
+    "batch_size": 512,
+    "precision": "float16",
+}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "values"),
+    [
+        (r, v)
+        for method, v in (("IDFD", IDFD), ("CDC", CDC))
+        for r in RECIPES[f"{method}Clustering"]
+    ],
+    ids=lambda v: f"{v.method}-{v.name}" if isinstance(v, Recipe) else "",
+)
+def test_published_values_of_idfd_and_reconstructed_ones_of_cdc(recipe, values):
+    ours = {name for name, s in recipe.settings.items() if s.source.startswith("ours")}
+    values = {name: value for name, value in values.items() if name not in ours}
+    assert {name: recipe.params[name] for name in values} == values
+
+
 # -- sources ----------------------------------------------------------------------------------
 
 
