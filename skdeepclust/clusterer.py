@@ -27,7 +27,7 @@ from skdeepclust.engine.stream import Streamed, fits, for_training
 from skdeepclust.engine.warn import warn_user
 from skdeepclust.ops.collective import agree, rank
 from skdeepclust.ops.silhouette import simplified_silhouette
-from skdeepclust.persistence import save
+from skdeepclust.persistence import resolved, save
 
 __all__ = ["COUNT", "ImageClusterer"]
 
@@ -144,6 +144,7 @@ class ImageClusterer(TransformingClusterer):
                     self.net_ = self._train(images)
                 labels = self._conclude(images)
             self.labels_ = _with_gaps(labels, len(samples), list(unreadable), -1)
+            self.net_.resolved = resolved(self)
             self._report()
         tasks.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self
@@ -368,9 +369,9 @@ class ImageClusterer(TransformingClusterer):
             Parameters to leave out, because they are code: modules, functions, callbacks.
             ``load`` wants them again.
         card : dict, default=None
-            What to tell readers of the file beside method, data, parameters, sizes of the
-            clusters and versions: ``license``, ``metrics``, or anything else of strings,
-            numbers, lists and dicts; see :func:`skdeepclust.persistence.read_card`.
+            What to tell readers of the file beside method, data, parameters and what the run made
+            of them, sizes of the clusters and versions: ``license``, ``metrics``, or anything else
+            of strings, numbers, lists and dicts; see :func:`skdeepclust.persistence.read_card`.
 
         Raises
         ------

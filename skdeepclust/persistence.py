@@ -5,6 +5,7 @@ import os
 import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,16 @@ from skdeepclust.engine.objective import Learner
 from skdeepclust.engine.tree import NotStorable, pack
 from skdeepclust.engine.warn import warn_user
 
-__all__ = ["VERSION", "blank", "load", "read_card", "rebuilt_backbone", "save", "structure_for"]
+__all__ = [
+    "VERSION",
+    "blank",
+    "load",
+    "read_card",
+    "rebuilt_backbone",
+    "resolved",
+    "save",
+    "structure_for",
+]
 
 _KIND = "model"
 VERSION = 1  # of the format; tests/fixtures holds a file of each
@@ -69,6 +79,7 @@ def save(
         "parameters": _data({k: v for k, v in params.items() if k not in omit}),
         "omitted": omit,
         "structure": structure,
+        "run": net.resolved,
         "attributes": _attributes(estimator),
         "net": {
             "batch_size": net.batch_size,
@@ -120,6 +131,7 @@ def _card(estimator: Any, params: dict[str, Any], omit: list[str]) -> dict[str, 
         "n_clusters": estimator.n_clusters,
         "cluster_sizes": np.bincount(labels[labels >= 0], minlength=estimator.n_clusters).tolist(),
         "parameters": {k: str(v) for k, v in params.items() if k not in omit},
+        "run": estimator.net_.resolved,
         "metrics": {name: last[name] for name in measured if name in last},
         "versions": {
             "python": platform.python_version(),
@@ -129,6 +141,47 @@ def _card(estimator: Any, params: dict[str, Any], omit: list[str]) -> dict[str, 
         },
         "license": None,
     }
+
+
+def resolved(estimator: Any) -> dict[str, Any]:
+    """What the parameters of an estimator have come to in its fit, for the card of its file.
+
+    Parameters
+    ----------
+    estimator : ImageClusterer
+        Just fitted: parameters may be set to others later.
+
+    Returns
+    -------
+    dict
+        ``backbone`` and ``stem`` by name, ``batch_size``, ``precision`` of the training,
+        ``device`` without its number, ``seed`` if `random_state` was one, and ``n_epochs``; None
+        for what there was none of.
+    """
+    net: ObjectiveNet = estimator.net_
+    trained, seed = estimator._n_epochs > 0, estimator.random_state
+    structure = _structure(estimator)
+    name = _name(estimator.backbone) if structure["backbone"] is None else structure["backbone"]
+    return {
+        # A baseline takes vectors as they are.
+        "backbone": name if trained or len(structure["shape"]) > 1 else None,
+        "stem": structure["stem"] if name.startswith("resnet") else None,
+        "batch_size": net.batch_size if trained else None,
+        "precision": _precision(net.module_),
+        "device": torch.device(net.device).type,
+        "seed": int(seed) if isinstance(seed, Integral) else None,
+        "n_epochs": estimator.n_iter_,
+    }
+
+
+def _name(code: Any) -> str:
+    return str(getattr(code, "__name__", type(code).__name__))
+
+
+def _precision(learner: Learner) -> str:
+    """Of the products of the network, also where that is frozen in the views."""
+    autocast = learner.precision or getattr(learner.views, "precision", None)
+    return str(autocast or learner.views.mean.dtype).removeprefix("torch.")
 
 
 def _structure(estimator: Any) -> dict[str, Any]:
@@ -312,6 +365,7 @@ def _fill(made: Any, tree: Mapping[str, Any], device: str) -> None:
     net.collapsed, net.interrupted = kept["collapsed"], kept["interrupted"]
     net.rows = kept["history"]
     net.structure = dict(tree["structure"])
+    net.resolved = tree.get("run")  # files of the first releases have none
     made.net_ = net
     _set_attributes(made, tree["attributes"])
     made._remember_history(net)
@@ -398,8 +452,9 @@ def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``method``, ``data``, ``n_clusters``, ``cluster_sizes``, ``parameters``, ``metrics``,
-        ``versions``, ``license``, and what was handed to ``save`` as `card`.
+        ``method``, ``data``, ``n_clusters``, ``cluster_sizes``, ``parameters``, ``run``,
+        ``metrics``, ``versions``, ``license``, and what was handed to ``save`` as `card`. The run
+        is what parameters such as "auto" came to: see `resolved`.
 
     Raises
     ------
@@ -419,5 +474,7 @@ def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
     ...     card = read_card(os.path.join(folder, "model.safetensors"))
     >>> card["method"], card["n_clusters"], sum(card["cluster_sizes"]), card["license"]
     ('BackboneKMeans', 3, 100, 'CC0-1.0')
+    >>> card["run"]["backbone"], card["run"]["precision"], card["run"]["seed"]
+    ('identity', 'float32', 0)
     """
     return read(path, _KIND, VERSION)["card"]

@@ -34,7 +34,7 @@ def X(digits):
 
 @pytest.fixture(scope="module", params=METHODS, ids=lambda method: method.__name__)
 def fitted(request, X):
-    return request.param(5, **QUICK).fit(X)
+    return request.param(5, device="cpu", **QUICK).fit(X)
 
 
 @pytest.fixture
@@ -158,6 +158,10 @@ class Backbone(nn.Module):
         return self.layer(x.flatten(1))
 
 
+def made(shape):
+    return Backbone()
+
+
 def halved(x):
     return x / 2
 
@@ -209,6 +213,71 @@ def test_a_reader_needs_no_package(fitted, path):
     assert card["license"] == "CC0-1.0" and card["metrics"] == {"acc": 0.9}
     assert card["method"] == type(fitted).__name__ and card["data"]["shape"] == [120, 1, 8, 8]
     assert sum(card["cluster_sizes"]) == 120 and "torch" in card["versions"]
+
+
+def run_of(model, path, **how):
+    model.save(path, **how)
+    return read_card(path)["run"]
+
+
+def test_the_card_tells_what_the_run_resolved(fitted, path, tmp_path):
+    told = {
+        "backbone": "convnet",
+        "stem": None,
+        "batch_size": 64,  # of so few samples
+        "precision": "float32",
+        "device": "cpu",
+        "seed": 0,
+        "n_epochs": 2,
+    }
+    assert fitted.get_params()["batch_size"] == 256 and fitted.backbone == "auto"
+    assert run_of(fitted, path) == told
+    # What is set later is of no run, and a loaded model tells of the run that it comes from.
+    again = load(path, random_state=7, batch_size=9)
+    assert run_of(again, tmp_path / "again") == run_of(fitted, path)
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({"random_state": None}, {"seed": None}),
+        ({"random_state": np.int64(3)}, {"seed": 3}),
+        ({"precision": "float64"}, {"precision": "float64"}),
+        ({"precision": "bfloat16"}, {"precision": "bfloat16"}),
+        ({"precision": "bfloat16", "freeze_backbone": True}, {"precision": "bfloat16"}),
+        ({"batch_size": 32}, {"batch_size": 32}),
+        ({"backbone": "resnet18"}, {"backbone": "resnet18", "stem": "small"}),
+        ({"backbone": "resnet18", "stem": "imagenet"}, {"stem": "imagenet"}),
+    ],
+    ids=str,
+)
+def test_a_run_with(params, told, X, path):
+    model = CDCClustering(3, **QUICK | {"device": "cpu"} | params).fit(X)
+    assert told.items() <= run_of(model, path).items()
+
+
+def test_runs_of_two_stages_and_of_none(X, path):
+    model = SeCuClustering(3, self_label_epochs=1, **QUICK).fit(X)
+    assert run_of(model, path)["n_epochs"] == 3
+    told = {"batch_size": None, "n_epochs": 0}
+    baseline = BackboneKMeans(3, backbone="convnet", weights=None, random_state=1).fit(X)
+    assert run_of(baseline, path).items() >= (told | {"backbone": "convnet", "seed": 1}).items()
+    baseline.fit(X.reshape(120, -1))
+    assert run_of(baseline, path).items() >= (told | {"backbone": None}).items()
+
+
+def test_a_backbone_that_is_code_is_told_by_its_name(X, path):
+    model = CDCClustering(3, **QUICK | {"backbone": Backbone()}).fit(X)
+    assert run_of(model, path, omit="backbone")["backbone"] == "Backbone"
+    model = CDCClustering(3, **QUICK | {"backbone": made}).fit(X)
+    assert run_of(model, path, omit="backbone")["backbone"] == "made"
+
+
+def test_parameters_that_were_set_after_fit_are_of_no_run(X, path):
+    model = CDCClustering(3, **QUICK).fit(X)
+    before = run_of(model, path)
+    model.set_params(random_state=5, batch_size=2, precision="bfloat16", max_epochs=9)
+    assert run_of(model, path) == before
 
 
 def test_a_file_holds_no_samples(path):
@@ -356,3 +425,8 @@ def test_files_of_every_version_stay_loadable(version, name, digits):
     found = load(folder / f"{name}.safetensors")
     assert found.predict(digits[0][:60]).tolist() == found.labels_.tolist() == expected
     assert read_card(folder / f"{name}.safetensors")["method"] == name
+
+
+def test_of_a_file_without_a_run_none_is_made_up(path):
+    again = load(FIXTURES / "v1" / "CDCClustering.safetensors")
+    assert run_of(again, path) is None

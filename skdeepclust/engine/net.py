@@ -88,6 +88,7 @@ class ObjectiveNet(NeuralNet):
         self.collapsed = False
         self.interrupted = False
         self.structure: dict[str, Any] | None = None  # of a saved model, from the file
+        self.resolved: dict[str, Any] | None = None  # of the estimator, once it is fitted
 
     @property
     def objective(self) -> Objective:
