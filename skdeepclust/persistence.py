@@ -229,13 +229,20 @@ def structure_for(
 def _check_unchanged(
     estimator: Any, structure: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Refuse parameters, set after fit, that make other networks than those of the fit."""
-    made = _for_prediction(estimator._rebuild(structure))
+    """Refuse parameters, set after fit, that would have the loaded estimator predict otherwise."""
+    learner = estimator._rebuild(structure)
+    made, name = _for_prediction(learner), type(estimator).__name__
     if {k: v.shape for k, v in made.items()} != {k: v.shape for k, v in tensors.items()}:
         raise ValueError(
-            f"parameters of {type(estimator).__name__} were set after fit that make other networks "
+            f"parameters of {name} were set after fit that make other networks "
             f"(n_clusters={estimator.n_clusters}, and there are {len(estimator.cluster_centers_)} "
             "clusters): set them back, or fit again, before save"
+        )
+    fitted = estimator.net_.objective.probability_temperature
+    if learner.objective.probability_temperature != fitted:
+        raise ValueError(
+            f"the temperature of predict_proba was set after fit, in which it was {fitted}: set it "
+            f"back in {name}, or fit again, before save"
         )
 
 

@@ -99,7 +99,9 @@ def test_parameters_of_other_networks_are_refused(change, X, path):
     with pytest.raises(ValueError, match=r"set after fit .* there are 3 clusters"):
         model.set_params(**change).save(path)
     assert not path.exists()
-    model.set_params(n_clusters=3, embedding_dim=64, lr=0.1, max_epochs=7).save(path)
+    with pytest.raises(ValueError, match=r"predict_proba was set after fit.* it was 0\.1"):
+        model.set_params(n_clusters=3, embedding_dim=64, assignment_temperature=1.0).save(path)
+    model.set_params(assignment_temperature=0.1, lr=0.1, max_epochs=7).save(path)
     np.testing.assert_array_equal(load(path).predict(X), model.labels_)
 
 
