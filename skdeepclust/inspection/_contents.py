@@ -195,7 +195,7 @@ def relative_names(names: Sequence[str] | None) -> tuple[str | None, list[str] |
     """
     if names is None:
         return None, None
-    if not os.path.exists(names[0]):
+    if not any(map(os.path.lexists, names)):
         return None, [_text(name) for name in names]
     paths = [os.path.abspath(name) for name in names]
     try:

@@ -18,7 +18,7 @@ from skdeepclust.inspection._clusters import (
     sample,
 )
 from skdeepclust.inspection._matplotlib import blank, new_axes
-from skdeepclust.inspection._pictures import LazyPictures, as_pictures, to_unit, value_range
+from skdeepclust.inspection._pictures import as_pictures, to_unit, value_range
 
 TITLES = {"tsne": "t-SNE", "pca": "PCA", "umap": "UMAP"}
 _SIDE, _SIDE_OF_PICTURES = 5.0, 7.0  # inches
@@ -142,14 +142,14 @@ class EmbeddingDisplay:
         ValueError
             If a parameter is unusable, or thumbnails are wanted of what are no images.
         """
-        shape = image_shape_of(estimator)
         rows, labels = embedded(estimator, X)
         return cls.from_predictions(
             rows,
             labels,
             y=y,
             method=method,
-            images=as_pictures(X, shape) if thumbnails else None,
+            images=X if thumbnails else None,
+            image_shape=image_shape_of(estimator),
             thumbnails=thumbnails,
             max_samples=max_samples,
             random_state=random_state,
@@ -165,6 +165,7 @@ class EmbeddingDisplay:
         y: ArrayLike | None = None,
         method: str = "tsne",
         images: Any = None,
+        image_shape: tuple[int, int, int] | None = None,
         thumbnails: int = 0,
         max_samples: int | None = 2000,
         random_state: int | np.random.RandomState | None = 0,
@@ -185,6 +186,8 @@ class EmbeddingDisplay:
         images : array-like, tensor, path, list of paths or Dataset, default=None
             Images (n_samples, H, W), (n_samples, C, H, W) or (n_samples, H, W, C), for
             `thumbnails`.
+        image_shape : (C, H, W), default=None
+            Unflattens rows and settles the layout of 4-D input.
         thumbnails : int, default=0
             Draw the images of so many samples at most, spread over the map.
         max_samples : int, default=2000
@@ -210,7 +213,7 @@ class EmbeddingDisplay:
             raise ValueError(f"method must be one of {sorted(TITLES)}, got {method!r}")
         rows = check_array(embedding, ensure_all_finite=False, input_name="embedding")
         labels = check_labels(labels, len(rows))
-        pictures = _pictures(images, thumbnails, len(rows))
+        pictures = _pictures(images, image_shape, thumbnails, len(rows))
         clusters, names = order_clusters(labels, y)
         rng = check_random_state(random_state)
         shown = sample(np.flatnonzero(np.isfinite(rows).all(axis=1)), max_samples, rng)
@@ -330,7 +333,9 @@ class EmbeddingDisplay:
         )
 
 
-def _pictures(images: Any, thumbnails: int, n_samples: int) -> Any:
+def _pictures(
+    images: Any, image_shape: tuple[int, int, int] | None, thumbnails: int, n_samples: int
+) -> Any:
     """Validate the images that thumbnails are made of."""
     if thumbnails < 0:
         raise ValueError(f"thumbnails must be at least 0, got {thumbnails}")
@@ -338,7 +343,7 @@ def _pictures(images: Any, thumbnails: int, n_samples: int) -> Any:
         return None
     if images is None:
         raise ValueError(f"thumbnails={thumbnails} needs images")
-    pictures = images if isinstance(images, LazyPictures) else as_pictures(images)
+    pictures = as_pictures(images, image_shape)
     if len(pictures) != n_samples:
         raise ValueError(f"images holds {len(pictures)} images, but there are {n_samples} labels")
     return pictures

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from skdeepclust import IDFDClustering
+from skdeepclust import BackboneKMeans, IDFDClustering
 from skdeepclust.inspection import EmbeddingDisplay
 
 
@@ -233,3 +233,11 @@ def test_without_matplotlib_the_extra_is_named(groups, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"skdeepclust\[plot\]"):
         EmbeddingDisplay.from_predictions(*groups, method="pca")
+
+
+def test_thumbnails_have_the_layout_of_the_estimator():
+    images = np.random.default_rng(0).integers(0, 255, (20, 3, 1, 40), dtype=np.uint8)
+    how = {"backbone": "identity", "weights": None, "image_shape": (3, 1, 40)}
+    model = BackboneKMeans(2, random_state=0, **how).fit(images)
+    display = EmbeddingDisplay.from_estimator(model, images, method="pca", thumbnails=5)
+    assert {picture.shape for picture in display.thumbnails.values()} == {(1, 40, 3)}

@@ -207,6 +207,8 @@ def test_files_bear_their_names_and_a_link(tmp_path):
 def test_names_of_sub_folders_and_of_no_files(tmp_path):
     paths = [str(folder_of(tmp_path / name, 1) / "000.png") for name in ("x", "y")]
     assert relative_names(paths) == (str(tmp_path), ["x/000.png", "y/000.png"])
+    missing = [str(tmp_path / "00.png"), *paths]  # a link to nothing
+    assert relative_names(missing) == (str(tmp_path), ["00.png", "x/000.png", "y/000.png"])
     assert relative_names(["X[0]", "X[1]"]) == (None, ["X[0]", "X[1]"])
     assert relative_names(None) == (None, None)
     assert link_to(None, tmp_path) is None
