@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self, dataclass_transform
 import numpy as np
 import torch
 from numpy.random import RandomState
-from skorch.callbacks import Callback, LRScheduler
+from skorch.callbacks import Callback, EpochScoring, LRScheduler
 from torch import nn
 
 from skdeepclust._parameters import ATTRIBUTES, SHARED
@@ -346,22 +346,7 @@ class DeepClusterer(ImageClusterer):
         if self.verbose and rank() == 0:
             own.append(ProgressBar(title) if self.verbose == 1 else EpochLines(title))
         for callback in self.callbacks or ():
-            named = isinstance(callback, tuple) and len(callback) == 2
-            given = callback[1] if named else callback
-            kind = given if isinstance(given, type) else type(given)
-            if not issubclass(kind, Callback):
-                raise TypeError(f"callbacks must be callbacks of skorch, got {callback!r}")
-            if issubclass(kind, LRScheduler):
-                raise ValueError(
-                    "callbacks: LRScheduler has no effect here, for the estimator sets the rate: "
-                    "pass schedule=, lr= and warmup_epochs="
-                )
-            monitor = getattr(given, "monitor", None)
-            if isinstance(monitor, str) and monitor.startswith("valid_"):
-                raise ValueError(
-                    f"callbacks: {kind.__name__} has monitor={monitor!r}, but no samples are held "
-                    f"back: pass monitor={monitor.replace('valid_', 'train_')!r}"
-                )
+            _check_callback(callback)
         told = [] if self._tasks is None else [EpochTasks(self, self._tasks)]
         return [*own, *(self.callbacks or ()), *told]
 
@@ -383,6 +368,32 @@ class DeepClusterer(ImageClusterer):
         if self.checkpoint is not None:
             message += ": fit again to go on"
         warn_user(message, UserWarning)
+
+
+def _check_callback(callback: Any) -> None:
+    """Refuse what is no callback of skorch, and those that would be in vain."""
+    named = isinstance(callback, tuple) and len(callback) == 2
+    given = callback[1] if named else callback
+    kind = given if isinstance(given, type) else type(given)
+    if not issubclass(kind, Callback):
+        raise TypeError(f"callbacks must be callbacks of skorch, got {callback!r}")
+    if issubclass(kind, LRScheduler):
+        raise ValueError(
+            "callbacks: LRScheduler has no effect here, for the estimator sets the rate: "
+            "pass schedule=, lr= and warmup_epochs="
+        )
+    monitor = getattr(given, "monitor", None)
+    if isinstance(monitor, str) and monitor.startswith("valid_"):
+        raise ValueError(
+            f"callbacks: {kind.__name__} has monitor={monitor!r}, but no samples are held "
+            f"back: pass monitor={monitor.replace('valid_', 'train_')!r}"
+        )
+    alone = getattr(given, "on_train", False) and not getattr(given, "use_caching", True)
+    if issubclass(kind, EpochScoring) and not alone:
+        raise ValueError(
+            "callbacks: no samples are held back, nor predictions kept, for EpochScoring: pass "
+            "on_train=True and use_caching=False"
+        )
 
 
 def _inside_search() -> bool:

@@ -123,6 +123,7 @@ class ImageClusterer(TransformingClusterer):
         labels; then Ctrl-C leaves nothing.
         """
         device = resolve_device(local_device(self.device))
+        vars(self).pop("labels_", None)  # nothing is fitted until all of it is
         samples = self._read(X, reset=True)
         dtype, _ = resolve_precision(self.precision, device, samples.ndim == 4)
         self._check_enough(len(samples))
@@ -456,7 +457,7 @@ class ImageClusterer(TransformingClusterer):
     def _read_array(self, X: Any, reset: bool) -> np.ndarray:
         least = 2 if reset else 1
         try:
-            if X.ndim == 2:
+            if len(X.shape) == 2:
                 array = validate_data(self, X, reset=reset, ensure_min_samples=least)
             else:
                 how = {"allow_nd": True, "ensure_min_samples": least, "input_name": "X"}
@@ -475,6 +476,24 @@ class ImageClusterer(TransformingClusterer):
         else:
             images = as_images(array, self.image_shape_in_, "image_shape_in_")
         return _check_range(images)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the columns that ``transform`` returns.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names of the input's columns, which vectors are checked against; of images ignored.
+
+        Returns
+        -------
+        ndarray of shape (embedding_dim,), object
+            The name of the class in lower case, and a number.
+        """
+        check_is_fitted(self, "labels_")
+        # A column of paths is one, and of flat images nobody names the pixels.
+        named = hasattr(self, "feature_names_in_") or self.image_shape_in_ is None
+        return super().get_feature_names_out(input_features if named else None)
 
     @property
     def _n_features_out(self) -> int:

@@ -10,10 +10,13 @@ import warnings
 import joblib
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import scipy.sparse
 import torch
+from PIL import Image
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -213,6 +216,37 @@ def test_feature_names(fitted):
     names = list(fitted.get_feature_names_out())
     prefix = type(fitted).__name__.lower()
     assert names == [f"{prefix}{i}" for i in range(fitted.embedding_dim)]
+
+
+def test_feature_names_of_a_column_of_files(tmp_path):
+    for i, image in enumerate(UINT8[:12, 0]):
+        Image.fromarray(image).save(tmp_path / f"{i:02}.png")
+    frame = pd.DataFrame({"path": sorted(map(str, tmp_path.glob("*.png"))), "x": range(12)})
+    estimator = fast(METHODS[0])
+    mixed = ColumnTransformer([("images", estimator, "path"), ("rest", "passthrough", ["x"])])
+    found = mixed.set_output(transform="pandas").fit_transform(frame)
+    assert list(found.columns) == list(mixed.get_feature_names_out())
+    assert found.shape == (12, estimator.embedding_dim + 1) and found.columns[-1] == "rest__x"
+
+
+def test_columns_of_other_frames_have_names_too():
+    X = pl.DataFrame(np.random.default_rng(0).normal(size=(40, 3)), schema=list("abc"))
+    estimator = fast(METHODS[0]).fit(X)
+    assert list(estimator.feature_names_in_) == list("abc")
+    np.testing.assert_array_equal(estimator.predict(X), estimator.labels_)
+    np.testing.assert_array_equal(fast(METHODS[0]).fit(X.to_numpy()).labels_, estimator.labels_)
+    with pytest.raises(ValueError, match="feature names should match"):
+        estimator.predict(X.select("c", "b", "a"))
+
+
+def test_what_single_precision_rounds_away_is_told():
+    X = np.random.default_rng(0).normal((0, 1e9, 0), size=(40, 3))
+    with pytest.warns(UserWarning, match=r"X\[:, 1\] varies by .* around 1e\+09"):
+        fast(METHODS[0]).fit(X)
+    for kept, precision in ((X, "float64"), (X - X.mean(0), "float32")):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "X")
+            fast(METHODS[0], precision=precision).fit(kept)
 
 
 def test_pandas_output(fitted):
@@ -808,5 +842,10 @@ def test_a_failed_fit_leaves_no_half_fitted_estimator(method):
     estimator = fast(method, backbone="vgg")
     with pytest.raises(ValueError, match="backbone"):
         estimator.fit(UINT8)
+    with pytest.raises(NotFittedError):
+        estimator.predict(UINT8)
+    estimator.set_params(backbone="auto").fit(UINT8)
+    with pytest.raises(ValueError, match="n_samples=2"):
+        estimator.fit(np.zeros((2, 10, 12)))  # of another shape than the network that there is
     with pytest.raises(NotFittedError):
         estimator.predict(UINT8)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -9,8 +10,12 @@ from skdeepclust.augment.views import Views
 from skdeepclust.engine.device import channels_last, inference_batch
 from skdeepclust.engine.images import Images
 from skdeepclust.engine.progress import shown
+from skdeepclust.engine.warn import warn_user
 
 __all__ = ["Features", "FrozenViews", "standardised"]
+
+# Standard deviation over mean below which fewer than 16 values of float32 are left to tell apart.
+_FAR = 1e-6
 
 
 class Features(Images):
@@ -126,7 +131,21 @@ def standardised(images: Images, augmentations: list[nn.Module]) -> Views:
     """
     seen = images.statistics
     if len(images.shape) == 1:
+        _tell_of_rounding(images)
         return Views.for_vectors(augmentations, seen.mean, seen.std)
     _, height, width = images.shape
     bounds = seen.low, seen.high, seen.mean, seen.std
     return Views.for_images(augmentations, *bounds, size=(height, width))
+
+
+def _tell_of_rounding(images: Images) -> None:
+    """Warn of features that are so far from zero that single precision leaves little of them."""
+    mean, std = np.abs(images.statistics.mean), images.statistics.std
+    lost = np.flatnonzero((std > 0) & (std < _FAR * mean))
+    if len(lost) and images.dtype == torch.float32:
+        warn_user(
+            f"X[:, {lost[0]}] varies by {std[lost[0]]:.2g} around {mean[lost[0]]:.2g}, which "
+            "float32 rounds away: subtract its mean, as StandardScaler does, or pass "
+            "precision='float64'",
+            UserWarning,
+        )

@@ -77,8 +77,17 @@ class Images:
 
     def expect(self, backbone: Any) -> None:
         """Standardise as the weights of a backbone expect, if it says how."""
-        if hasattr(backbone, "image_mean"):
-            self.statistics.expect(backbone.image_mean, backbone.image_std)
+        if not hasattr(backbone, "image_mean"):
+            return
+        mean: Any = backbone.image_mean
+        std: Any = getattr(backbone, "image_std", None)
+        if not np.shape(mean) == np.shape(std) == self.shape[:1]:
+            raise ValueError(
+                f"backbone {type(backbone).__name__} must have image_mean and image_std of as many "
+                f"values as its images have channels, {self.shape[0]}, or neither: its forward "
+                "may standardise"
+            )
+        self.statistics.expect(mean, std)
 
     @functools.cached_property
     def statistics(self) -> "Statistics":
@@ -321,7 +330,8 @@ def as_array(X: Any) -> Any:
         return X.float().numpy() if X.dtype == torch.bfloat16 else X.numpy()
     if isinstance(X, Dataset):
         return _stack(X)
-    return X if hasattr(X, "ndim") else np.asarray(X)
+    framed = hasattr(X, "columns") and hasattr(X, "shape")  # frames of polars have no ndim
+    return X if framed or hasattr(X, "ndim") else np.asarray(X)
 
 
 def _stack(dataset: Dataset) -> np.ndarray:

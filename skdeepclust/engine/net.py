@@ -183,7 +183,8 @@ class ObjectiveNet(NeuralNet):
                 getattr(callback, method_name)(self, **kwargs)
             except KeyboardInterrupt as interrupt:
                 # These raise it to end training; that is not the user's Ctrl-C.
-                self.loop.stopped_early = isinstance(callback, EarlyStopping | EpochTasks)
+                if self.loop is not None:  # before and after all epochs there is none
+                    self.loop.stopped_early = isinstance(callback, EarlyStopping | EpochTasks)
                 stop = interrupt
                 break
         # A callback may judge by what differs from rank to rank, such as the time.

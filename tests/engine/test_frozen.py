@@ -118,3 +118,14 @@ def test_self_labelling_goes_on_from_the_features():
         model = fit(skdeepclust.SeCuClustering, augment=augment, self_label_epochs=2)
         assert model.n_iter_ == 5
         np.testing.assert_array_equal(model.labels_, model.predict(X))
+
+
+@pytest.mark.parametrize(
+    "figures", [{"image_mean": (0.5,)}, {"image_mean": (0.5,) * 3, "image_std": (0.5,) * 4}]
+)
+def test_figures_of_other_channels_are_refused(figures):
+    net = Net()
+    for name, values in figures.items():
+        setattr(net, name, values)
+    with pytest.raises(ValueError, match="Net must have image_mean and image_std of .* 3, or"):
+        fit(METHODS[0], backbone=net)

@@ -3,7 +3,9 @@
 import copy
 import functools
 import operator
+import os
 import signal
+import time
 import warnings
 
 import numpy as np
@@ -14,6 +16,7 @@ from skorch.callbacks import (
     Callback,
     Checkpoint,
     EarlyStopping,
+    EpochScoring,
     EpochTimer,
     GradientNormClipping,
     LRScheduler,
@@ -153,11 +156,33 @@ def test_clusters_are_of_the_weights_that_a_callback_goes_back_to(method, blobs)
         (EarlyStopping(), "EarlyStopping has monitor='valid_loss'.*monitor='train_loss'"),
         (("best", Checkpoint()), "Checkpoint has .*monitor='train_loss_best'"),
         (LRScheduler(), "LRScheduler has no effect.*schedule="),
+        (EpochScoring(len), "EpochScoring: pass on_train=True and use_caching=False"),
+        (EpochScoring(len, on_train=True), "EpochScoring: pass on_train=True and use_caching"),
     ],
 )
 def test_callbacks_that_could_do_nothing_are_refused(callback, words, blobs):
     with pytest.raises(ValueError, match=words):
         quick(METHODS[0], callbacks=[callback]).fit(blobs[0])
+
+
+def test_a_score_of_every_epoch(blobs):
+    score = EpochScoring(lambda net, X, y=None: 0.5, name="half", on_train=True, use_caching=False)
+    estimator = quick(METHODS[0], callbacks=[score]).fit(blobs[0])
+    assert [row["half"] for row in estimator.history_] == [0.5] * estimator.max_epochs
+
+
+@pytest.mark.parametrize("when", ["on_train_begin", "on_train_end"])
+def test_ctrl_c_before_and_after_all_epochs(when, blobs):
+    class Stop(Callback):
+        pass
+
+    def stop(self, net, **kwargs):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+
+    setattr(Stop, when, stop)
+    with pytest.raises(KeyboardInterrupt):
+        quick(METHODS[0], callbacks=[Stop()]).fit(blobs[0])
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
