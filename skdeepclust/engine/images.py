@@ -337,19 +337,32 @@ def as_array(X: Any) -> Any:
 def _stack(dataset: Dataset) -> np.ndarray:
     if not hasattr(dataset, "__len__"):
         raise TypeError("X is a Dataset without __len__; clustering needs to know its size")
-    samples: list[np.ndarray] = []
-    for i in range(len(dataset)):
-        item = dataset[i]
-        sample = np.asarray(as_array(item[0] if isinstance(item, tuple | list) else item))
-        if samples and sample.shape != samples[0].shape:
-            raise MixedShapes(
-                f"X[{i}] has shape {sample.shape}, X[0] has {samples[0].shape}: "
-                "resize the images to one shape"
-            )
-        samples.append(sample)
-    if not samples:
+    if len(dataset) == 0:
         raise ValueError("X is a Dataset without items: at least one sample is required")
-    return np.stack(samples)
+    first = _sample(dataset, 0)
+    rest = (_sample(dataset, i, first.shape) for i in range(1, len(dataset)))
+    try:
+        made = np.empty((len(dataset), *first.shape), first.dtype)
+    except MemoryError:
+        for _ in rest:  # mixed shapes need no such array
+            pass
+        raise
+    made[0] = first
+    for i, sample in enumerate(rest, 1):
+        if sample.dtype != made.dtype:
+            made = made.astype(np.result_type(made.dtype, sample.dtype), copy=False)
+        made[i] = sample
+    return made
+
+
+def _sample(dataset: Dataset, i: int, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    item = dataset[i]
+    sample = np.asarray(as_array(item[0] if isinstance(item, tuple | list) else item))
+    if shape not in (None, sample.shape):
+        raise MixedShapes(
+            f"X[{i}] has shape {sample.shape}, X[0] has {shape}: resize the images to one shape"
+        )
+    return sample
 
 
 def as_images(

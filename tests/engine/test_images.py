@@ -2,6 +2,7 @@
 
 import functools
 import operator
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -143,6 +144,36 @@ def test_datasets_of_arrays_and_named_tuples():
 def test_a_dataset_of_mixed_sizes_names_the_sample():
     with pytest.raises(ValueError, match=r"X\[2\]"):
         as_array(Items([np.zeros((1, 4, 4)), np.zeros((1, 4, 4)), np.zeros((1, 4, 5))]))
+
+
+def test_mixed_sizes_are_told_where_no_memory_would_hold_the_first():
+    endless = np.broadcast_to(np.uint8(0), (1 << 24, 1 << 24))
+    with pytest.raises(ValueError, match=r"X\[2\] has shape \(4, 4\)"):
+        as_array(Items([endless, endless, np.zeros((4, 4), np.uint8)]))
+    with pytest.raises(MemoryError):
+        as_array(Items([endless, endless]))
+
+
+def test_a_dataset_of_several_types_has_the_one_that_holds_all():
+    items = [np.array([1], np.uint8), np.array([-2], np.int8), np.array([0.5], np.float32)]
+    made = as_array(Items(items))
+    assert made.dtype == np.float32 and made.ravel().tolist() == [1, -2, 0.5]
+
+
+def test_a_dataset_takes_the_memory_of_its_array_once():
+    class Drawn(Dataset):
+        def __len__(self):
+            return 500
+
+        def __getitem__(self, i):
+            return np.full((3, 32, 32), i, np.float32), i
+
+    tracemalloc.start()
+    made = as_array(Drawn())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(made[:, 0, 0, 0], np.arange(500))
+    assert peak < 1.2 * made.nbytes
 
 
 def test_an_empty_dataset():
