@@ -1,13 +1,14 @@
 """Image files into uint8 tensors, whatever their format, mode and rotation."""
 
 import functools
+import io
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from skdeepclust.augment.functional import LUMA
@@ -22,7 +23,9 @@ __all__ = [
     "arrange",
     "decode",
     "from_pillow",
+    "header_of",
     "read_header",
+    "reopened",
     "resize",
 ]
 
@@ -43,9 +46,9 @@ ENDINGS = frozenset(ending for endings in _FORMATS.values() for ending in ending
 # Of phones and cameras: who has such photographs must not think that they are among the rest.
 FOREIGN = frozenset(".jxl .dng .arw .cr2 .cr3 .nef .orf .raf .rw2".split())
 
-_ORIENTATION = 0x0112
-_TURNED = 5  # EXIF orientations from this one on swap height and width
-_GREY = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N")
+_ORIENTATION, _WIDTH, _HEIGHT = 0x0112, 0x0100, 0x0101
+_TURNED = range(5, 9)  # EXIF orientations that swap height and width
+_GREY = ("1", "L")
 
 
 class UnreadableImage(ValueError):
@@ -57,7 +60,7 @@ class MissingImage(UnreadableImage, FileNotFoundError):
 
 
 class Header(NamedTuple):
-    """What a file says of its image before it is decoded: (0, 0) where it cannot be read."""
+    """What a file says of its image before it is decoded: (0, 0) where it cannot be used."""
 
     height: int
     width: int
@@ -68,13 +71,71 @@ def read_header(path: str) -> Header:
     """Read the size and kind of an image file, upright; decodes nothing."""
     try:
         with _open(path) as image:
-            width, height = image.size
-            # The class's own method: that of PNG files decodes the image to look for more.
-            turned = Image.Image.getexif(image).get(_ORIENTATION, 1) >= _TURNED
-            grey = image.mode in _GREY
+            return _header(image)
     except Exception:  # Pillow raises anything on files that are none; decoding will tell
         return Header(0, 0, False)
+
+
+def header_of(image: Image.Image) -> Header:
+    """What `from_pillow` would make of an image of Pillow; does not decode that object."""
+    again = reopened(image)
+    if again is None:
+        # The image's own method, which may decode: what it has seen is kept for `from_pillow`.
+        image.getexif()
+        return _header(image)
+    with again:
+        return _header(again)
+
+
+def _header(image: Image.Image) -> Header:
+    if image.mode == "F":
+        return Header(0, 0, False)
+    # The class's own method: that of PNG files decodes the image to look for more.
+    turned = Image.Image.getexif(image).get(_ORIENTATION, 1) in _TURNED
+    tags = getattr(image, "tag_v2", None)  # of a TIFF, which newer versions of Pillow turn
+    if tags is not None and image.size != (tags.get(_WIDTH), tags.get(_HEIGHT)):
+        turned = False
+    grey = image.mode.startswith("I") or (image.mode in _GREY and not image.has_transparency_data)
+    width, height = image.size
     return Header(width, height, grey) if turned else Header(height, width, grey)
+
+
+def reopened(image: Image.Image) -> ImageFile.ImageFile | None:
+    """Open the file of an image of Pillow once more, to decode that: the image stays small.
+
+    Parameters
+    ----------
+    image : Image
+        As users have it.
+
+    Returns
+    -------
+    ImageFile or None
+        None if the image has been decoded, has no file by name or in bytes, or if they no longer
+        say the same: somebody has changed one of them.
+    """
+    if not isinstance(image, ImageFile.ImageFile) or _decoded(image) or image.tell() != 0:
+        return None
+    source: Any = image.filename
+    if not source and isinstance(image.fp, io.BytesIO):
+        source = io.BytesIO(image.fp.getvalue())
+    try:
+        again = Image.open(source)
+    except Exception:  # Pillow raises anything on a file that is gone, or that has no name
+        return None
+    if _told(again) == _told(image):
+        return again
+    again.close()
+    return None
+
+
+def _decoded(image: Image.Image) -> bool:
+    own = vars(image)
+    return own.get("_im", own.get("im")) is not None  # the second one before Pillow 11
+
+
+def _told(image: Image.Image) -> tuple[Any, ...]:
+    return type(image), image.size, image.mode, image.info
 
 
 def _open(path: str | os.PathLike[str]) -> Image.Image:

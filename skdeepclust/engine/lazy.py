@@ -1,5 +1,6 @@
 """A lazy array of images: read when somebody looks at them, brought to one shape."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
@@ -8,12 +9,14 @@ from torch import Tensor
 
 from skdeepclust.engine.decode import resize
 
-__all__ = ["DETAIL", "LazyImages", "Picture", "Shape"]
+__all__ = ["DETAIL", "LazyImages", "Picture", "Shape", "settled_shape"]
 
 Shape = tuple[int, int, int]
 # Crops down to a fifth of the area are cut from a copy of twice the network's side: finer ones
 # would cost memory, coarser ones would be blurred.
 DETAIL = 2
+# What the network sees of images that no one size fits, and the largest size that is kept.
+_SIDE = 96
 
 
 class Picture:
@@ -66,8 +69,8 @@ class LazyImages:
     ----------
     names : sequence of str
         What error messages call the images.
-    sizes : ndarray of shape (n_samples, 2)
-        Height and width of each, 0 where unknown.
+    sizes : ndarray of shape (n_samples, 2) or None
+        Height and width of each, 0 where unknown; None to find them when somebody asks.
     image_shape : (C, H, W)
         Shape of every sample.
     """
@@ -75,10 +78,20 @@ class LazyImages:
     ndim = 4
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, names: Sequence[str], sizes: np.ndarray, image_shape: Shape):
+    def __init__(self, names: Sequence[str], sizes: np.ndarray | None, image_shape: Shape):
         self.names = np.asarray(names, dtype=object)
-        self.sizes = sizes
         self.image_shape = image_shape
+        if sizes is not None:
+            self.sizes = sizes
+
+    @functools.cached_property
+    def sizes(self) -> np.ndarray:
+        """Height and width of each image, (n_samples, 2), 0 where unknown."""
+        return self.headers()[:, :2]
+
+    def headers(self) -> np.ndarray:
+        """Height, width and whether it is grey, of each image: (n_samples, 3), 0 where unknown."""
+        raise NotImplementedError(f"{type(self).__name__} must implement headers")
 
     def full(self, i: int) -> Tensor:
         """Decode all of image `i`: (C, H, W), uint8, of its own size."""
@@ -115,7 +128,8 @@ class LazyImages:
     def _like(self, index: Any = slice(None), shape: Shape | None = None) -> Self:
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        LazyImages.__init__(other, self.names[index], self.sizes[index], shape or self.image_shape)
+        sizes = self.sizes[index] if "sizes" in vars(self) else None
+        LazyImages.__init__(other, self.names[index], sizes, shape or self.image_shape)
         return other
 
     def __len__(self) -> int:
@@ -148,3 +162,19 @@ class LazyImages:
 def _kind(key: Any) -> type:
     """An empty list would become an array of floating-point numbers."""
     return np.intp if len(key) == 0 else np.asarray(key).dtype.type
+
+
+def settled_shape(image_shape: Shape | None, headers: np.ndarray) -> Shape:
+    """The shape of all samples, as given or from the headers (n, 3): height, width, grey."""
+    if image_shape is not None:
+        if image_shape[0] not in (1, 3):
+            raise ValueError(f"image_shape={image_shape}: image files have 1 or 3 channels")
+        return image_shape
+    readable = headers[headers[:, 0] > 0]
+    if len(readable) == 0:
+        return 3, _SIDE, _SIDE
+    channels = 1 if readable[:, 2].all() else 3
+    height, width = (int(side) for side in readable[0, :2])
+    same = (readable[:, :2] == (height, width)).all()
+    side = (height, width) if same and max(height, width) <= _SIDE else (_SIDE, _SIDE)
+    return channels, *side

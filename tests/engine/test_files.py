@@ -19,7 +19,8 @@ from skdeepclust.augment.views import Views
 from skdeepclust.engine import files as module
 from skdeepclust.engine import stream
 from skdeepclust.engine.decode import UnreadableImage
-from skdeepclust.engine.files import ImageFiles, ImageItems, as_samples
+from skdeepclust.engine.files import ImageFiles, as_samples
+from skdeepclust.engine.items import ImageItems
 from skdeepclust.engine.lazy import LazyImages, Picture
 from skdeepclust.engine.stream import Streamed, for_training
 from skdeepclust.metrics import silhouette_scorer

@@ -127,5 +127,5 @@ def test_figures_of_other_channels_are_refused(figures):
     net = Net()
     for name, values in figures.items():
         setattr(net, name, values)
-    with pytest.raises(ValueError, match="Net must have image_mean and image_std of .* 3, or"):
+    with pytest.raises(ValueError, match=r"Net must have image_mean and image_std of .* 3, or"):
         fit(METHODS[0], backbone=net)
