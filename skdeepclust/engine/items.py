@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from joblib import cpu_count
-from PIL.Image import Image
+from PIL.Image import Image, fromarray
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
@@ -133,6 +133,8 @@ def are_items(X: Any) -> bool:
     if not isinstance(X, list) or not X:
         return False
     first = X[0][0] if isinstance(X[0], tuple) and X[0] else X[0]
+    if first is X[0] and isinstance(first, Tensor | np.ndarray):  # which may have no one shape
+        return _shape_of_bytes(first) is not None and len({np.shape(image) for image in X}) > 1
     if first is X[0]:
         return isinstance(first, dict)
     return isinstance(first, Image) or (isinstance(first, Tensor | np.ndarray) and first.ndim > 0)
@@ -149,7 +151,7 @@ def hold_pictures(X: Any, image_shape: Shape | None) -> bool:
         return False
     if not hasattr(X, "__getitem__") or not hasattr(X, "__len__") or len(X) == 0:
         return False
-    item = X[0]
+    item = _first(X)
     first = item[0] if isinstance(item, tuple | list) else item
     if isinstance(item, dict) or isinstance(first, Image):
         return True
@@ -160,7 +162,19 @@ def hold_pictures(X: Any, image_shape: Shape | None) -> bool:
 
 def hold_bytes(X: Any) -> bool:
     """Whether the first item of a Dataset is an image of uint8."""
-    return _shape_of_bytes(_image_of(X[0])) is not None
+    return _shape_of_bytes(_image_of(_first(X))) is not None
+
+
+def _first(X: Any) -> Any:
+    """The first item that can be read, which tells of what kind all are."""
+    failed: Exception | None = None
+    for i in range(len(X)):
+        try:
+            return X[i]
+        except Exception as error:
+            failed = failed or error
+    assert failed is not None  # X is not empty
+    raise failed
 
 
 def _shape_of_bytes(image: Any) -> tuple[int, ...] | None:
@@ -187,5 +201,9 @@ def _as_tensor(image: Any) -> Tensor:
     if pixels.dtype != torch.uint8 or pixels.ndim not in (2, 3):
         raise ValueError(f"an image must be uint8 of 2 or 3 dimensions, got {pixels.dtype}")
     if pixels.ndim == 2 or pixels.shape[0] not in (1, 3, 4):
-        return arrange(pixels.numpy())
+        pixels = arrange(pixels.numpy())
+    if len(pixels) == 4:
+        return from_pillow(fromarray(np.ascontiguousarray(pixels.permute(1, 2, 0)), "RGBA"))
+    if len(pixels) not in (1, 3):
+        raise ValueError(f"an image must have 1, 3 or 4 channels, got {len(pixels)}")
     return pixels

@@ -240,3 +240,56 @@ def test_what_is_known_is_read_side_by_side(watched, photos):
     loader = torchvision.datasets.ImageFolder(str(folder), loader=by_path)
     for unknown in (watched, own, loader, Subset(own, [0])):
         assert not _may_be_read_side_by_side(unknown)
+
+
+# -- what items may be ------------------------------------------------------------------------
+
+
+class Items(Dataset):
+    """Items as they are; one that is an error is raised."""
+
+    def __init__(self, items):
+        self.items = items
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, i):
+        if isinstance(self.items[i], Exception):
+            raise self.items[i]
+        return self.items[i]
+
+
+def mixed(n=12):
+    return [pixels(10 + i % 3, 12, 3, seed=i) for i in range(n)]
+
+
+def test_transparent_arrays_lie_on_white():
+    transparent = pixels(9, 9, 4)
+    for first in (transparent, transparent.transpose(2, 0, 1)):
+        found = as_samples(Items([first, *mixed()]), (3, 9, 9))
+        expected = from_pillow(Image.fromarray(transparent, "RGBA"))
+        np.testing.assert_array_equal(found[0], expected)
+
+
+def test_arrays_of_other_channels_are_named():
+    X = Items([*mixed(), pixels(9, 9, 5)])
+    with pytest.raises(ValueError, match=r"X\[12\]: an image must have 1, 3 or 4 channels, got 5"):
+        quick(image_shape=(3, 8, 8)).fit(X)
+    assert quick(image_shape=(3, 8, 8), on_error="skip").fit(X).skipped_ == ["X[12]"]
+
+
+@pytest.mark.parametrize("dress", [Image.fromarray, lambda x: x])
+@pytest.mark.parametrize("i", [0, 3])
+def test_an_item_that_cannot_be_had_is_skipped_wherever_it_is(i, dress):
+    items = [dress(x) for x in mixed()]
+    items.insert(i, OSError("disk"))
+    model = quick(image_shape=(3, 8, 8), on_error="skip").fit(Items(items))
+    assert model.skipped_ == [f"X[{i}]"] and len(model.labels_) == 13
+    with pytest.raises(ValueError, match=rf"X\[{i}\]: disk.*on_error='skip'"):
+        quick(image_shape=(3, 8, 8)).fit(Items(items))
+
+
+def test_a_dataset_without_any_item_to_be_had_tells_why():
+    with pytest.raises(OSError, match="disk"):
+        quick(image_shape=(3, 8, 8)).fit(Items([OSError("disk")] * 3))
