@@ -79,7 +79,10 @@ def setting(text: str) -> tuple[str, Any]:
 
 def path(text: str) -> Path:
     """Parse a path; no shell expands the ~ of --out=~/clusters."""
-    return Path(os.path.expanduser(text))  # pathlib's own raises for users that are none
+    if not text:
+        raise argparse.ArgumentTypeError("is empty: '.' is the current folder")
+    # pathlib's own raises for users that are none, and a file may itself be called ~.
+    return Path(text if os.path.lexists(text) else os.path.expanduser(text))
 
 
 def existing(advice: str) -> Callable[[str], Path]:

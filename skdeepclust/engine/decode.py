@@ -1,8 +1,11 @@
 """Image files into uint8 tensors, whatever their format, mode and rotation."""
 
+import contextlib
 import functools
 import io
 import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -120,6 +123,8 @@ def reopened(image: Image.Image) -> ImageFile.ImageFile | None:
     if not source and isinstance(image.fp, io.BytesIO):
         source = io.BytesIO(image.fp.getvalue())
     try:
+        if source and image.format == "TIFF" and not isinstance(source, io.BytesIO):
+            source = io.BytesIO(Path(source).read_bytes())  # not by its name, see `_open`
         again = Image.open(source)
     except Exception:  # Pillow raises anything on a file that is gone, or that has no name
         return None
@@ -138,13 +143,19 @@ def _told(image: Image.Image) -> tuple[Any, ...]:
     return type(image), image.size, image.mode, image.info
 
 
-def _open(path: str | os.PathLike[str]) -> Image.Image:
-    try:
-        return Image.open(path, formats=_known_formats())
-    except UnidentifiedImageError:
-        if not is_heif(path):
-            raise
-        return open_heif(path)
+@contextlib.contextmanager
+def _open(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    # By its name Pillow would map raw pixels into memory, and confuse those of turned TIFF files.
+    with open(path, "rb") as file:
+        image: Image.Image
+        try:
+            image = Image.open(file, formats=_known_formats())
+        except UnidentifiedImageError:
+            if not is_heif(path):
+                raise
+            image = open_heif(path)
+        with image:
+            yield image
 
 
 @functools.cache

@@ -20,7 +20,11 @@ def file_names(folder: str | os.PathLike[str]) -> list[str]:
     FileNotFoundError, ValueError
         If there is no such folder, or it holds no image.
     """
-    root = Path(folder).expanduser()
+    named = os.fspath(folder)
+    if not named:
+        raise ValueError("X='' is no path: pass '.' for the current folder")
+    # A folder may itself be called ~.
+    root = Path(named if os.path.lexists(named) else os.path.expanduser(named))
     if os.path.isfile(root):  # pathlib's own methods raise for some names
         raise ValueError(f"X={os.fspath(folder)!r} is a file: pass its folder, or a list of files")
     if not os.path.isdir(root):

@@ -140,12 +140,20 @@ class LazyImages:
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, tuple):  # X[rows, ...], as scikit-learn indexes arrays
-            rows, rest = key[0], [part for part in key[1:] if part is not Ellipsis]
-            chosen = self[rows]
-            return np.asarray(chosen)[(slice(None), *rest)] if rest else chosen
+            return self._part(*key)
         if isinstance(key, int | np.integer):
             return self.picture(range(len(self))[key]).plain.numpy()
         return self._like(key if isinstance(key, slice) else np.asarray(key, dtype=_kind(key)))
+
+    def _part(self, rows: Any, *rest: Any) -> Any:
+        if rows is Ellipsis or rows is None:
+            return np.asarray(self)[(rows, *rest)]
+        chosen = self[rows]
+        if isinstance(rows, int | np.integer):
+            return chosen[rest]
+        if all(part is Ellipsis for part in rest):
+            return chosen
+        return np.asarray(chosen)[(slice(None), *rest)]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:

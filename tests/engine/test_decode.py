@@ -8,7 +8,14 @@ import pytest
 import torch
 from PIL import Image, ImageFile, ImageOps
 
-from skdeepclust.engine.decode import UnreadableImage, decode, read_header, resize
+from skdeepclust.engine.decode import (
+    UnreadableImage,
+    decode,
+    from_pillow,
+    read_header,
+    reopened,
+    resize,
+)
 
 
 def pixels(*shape):
@@ -120,6 +127,20 @@ def test_images_are_turned_as_their_exif_says(orientation, name, save):
     upright = np.asarray(ImageOps.exif_transpose(Image.open(path)))
     np.testing.assert_array_equal(seen(path), upright)
     assert read_header(str(path))[:2] == upright.shape[:2]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_raw_pixels_are_turned_too(depth, orientation, save):
+    pixels = (smooth()[..., 0].astype(depth) << (8 if depth is np.uint16 else 0)).astype(depth)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(Image.fromarray(pixels), "a.tif", exif=exif)
+    plain = save(Image.fromarray(smooth()[..., 0]), "plain.png", exif=exif)
+    np.testing.assert_array_equal(decode(path), decode(plain))
+    assert read_header(str(path)) == read_header(str(plain))
+    image = Image.open(path)  # as users have it
+    np.testing.assert_array_equal(from_pillow(reopened(image)), decode(plain))
 
 
 def test_the_first_picture_of_an_animation_is_taken(save):

@@ -3,6 +3,7 @@
 import os
 import pickle
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,6 +109,29 @@ def test_what_is_no_folder_of_images_is_named(name, error, match, tmp_path):
         ImageFiles(tmp_path / name)
 
 
+def test_an_empty_name_is_not_the_current_folder(tmp_path, monkeypatch):
+    write(tmp_path, [(4, 4)])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"X='' is no path: pass '\.'"):
+        ImageFiles("")
+    assert len(ImageFiles(".")) == 1
+
+
+@pytest.mark.parametrize("name", ["~", "~nobody-of-that-name", "~root"])
+def test_a_folder_may_be_called_like_a_home(name, tmp_path, monkeypatch):
+    (tmp_path / name).mkdir()
+    write(tmp_path / name, [(4, 4)] * 3)
+    monkeypatch.chdir(tmp_path)
+    for folder in (name, f"./{name}", Path(name)):
+        assert len(ImageFiles(folder)) == 3
+
+
+def test_a_home_is_found(tmp_path, monkeypatch):
+    write(tmp_path, [(4, 4)] * 3)
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    assert len(ImageFiles(f"~/{tmp_path.name}")) == 3
+
+
 def test_links_to_folders_are_walked_once(tmp_path):
     for folder in ("photos/own", "elsewhere/more"):
         (tmp_path / folder).mkdir(parents=True)
@@ -184,7 +208,8 @@ def test_it_is_indexed_like_an_array(tmp_path):
     for key in (slice(1, 6, 2), [4, 1, 1], mask, np.array([0, -1]), [], (slice(2), ...)):
         np.testing.assert_array_equal(np.asarray(files[key]), whole[key])
     np.testing.assert_array_equal(files[-1], whole[-1])
-    np.testing.assert_array_equal(files[[1, 2], 0], whole[[1, 2], 0])
+    for key in (([1, 2], 0), (2, 0), (2, ..., 3), (2, 0, 1), (3, ...), (..., 0), (slice(3), 0, 1)):
+        np.testing.assert_array_equal(files[key], whole[key])
     np.testing.assert_array_equal(list(files), whole)
     with pytest.raises(IndexError):
         files[7]
@@ -268,6 +293,8 @@ def test_an_estimator_takes_a_dataset_of_mixed_sizes():
         lambda x: (Image.fromarray(x), 0),
         lambda x: (torch.tensor(x),),
         lambda x: {"image": Image.fromarray(x)},
+        lambda x: x[: 7 + int(x[0, 0, 0]) % 2],  # bare, of two sizes
+        lambda x: torch.tensor(x[: 7 + int(x[0, 0, 0]) % 2]),
     ],
 )
 def test_a_search_over_the_items_of_a_dataset(dress):
