@@ -145,15 +145,11 @@ def _numbers(text: str) -> int | range:
 
 def _run(args: argparse.Namespace) -> dict[str, Any]:
     model = _estimator(args)
-    if args.n_clusters is None:
-        args.n_clusters = model.n_clusters
-        if args.recipe is None:
-            print(f"{model.n_clusters} clusters, for want of -k; -k 2-20 chooses a number.")
     with told_warnings() as told:
         images, names = read_folder(args, model.image_shape)
         classes = classes_of(args.classes, names)
         out = args.out or Path(f"{args.folder.resolve().name}_clusters")
-        _check(args, len(images), out)
+        _check(args, len(images), args.n_clusters or model.n_clusters, out)
         start = time.perf_counter()
         _train(args, model, images, out)
         seconds = time.perf_counter() - start
@@ -167,9 +163,9 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def _check(args: argparse.Namespace, n_images: int, out: Path) -> None:
+def _check(args: argparse.Namespace, n_images: int, n_clusters: int | range, out: Path) -> None:
     """See before a training, not after it, that all can be done."""
-    most = args.n_clusters[-1] if isinstance(args.n_clusters, range) else args.n_clusters
+    most = n_clusters[-1] if isinstance(n_clusters, range) else n_clusters
     if n_images < max(2, most):
         raise ValueError(f"--n-clusters {most}: FOLDER holds too few images, {n_images}")
     if not args.no_report:
@@ -259,14 +255,15 @@ def _train(args: argparse.Namespace, model: Any, images: Any, out: Path) -> None
         _keep(model, choice)
         k = _chosen(args, model.set_params(n_clusters=args.n_clusters[-1]), images)
     else:
-        k = args.n_clusters
+        k = args.n_clusters or model.n_clusters
     _keep(model.set_params(n_clusters=k), run)
     n, channels, height, width = images.shape
     hint = "; --size 160 shows the network more" if model.weights and not args.size else ""
     print(f"{n:,} images, seen as {channels} x {height} x {width}{hint}")
     trains = hasattr(model, "max_epochs")
     more = f", {model.max_epochs} epochs. Ctrl-C stops; {_again(args)}" if trains else ""
-    print(f"{args.method}: {k} clusters{more}.", flush=True)
+    guess = "" if args.n_clusters or args.recipe else ", for want of -k (-k 2-20 chooses a number)"
+    print(f"{args.method}: {k} clusters{guess}{more}.", flush=True)
     if trains and (channels == 3 or n < _FEW):
         print(_advice(n))
     fit_quietly(model, images)

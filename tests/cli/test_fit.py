@@ -148,12 +148,20 @@ def test_a_pretrained_network_could_see_more(photos, capsys):
     assert "--size" not in capsys.readouterr().out
 
 
+def test_a_folder_that_is_called_like_a_home(photos):
+    photos.rename(photos.with_name("~nobody"))
+    for name in ("~nobody", "./~nobody"):
+        command = ["fit", name, "-k", "3", "--no-report", "--overwrite", *PLAIN]
+        assert cli.main(command) == 0
+        assert len(rows("~nobody_clusters/labels.csv")) == 60
+
+
 def test_photographs_call_for_it_too(photos, capsys, monkeypatch):
     monkeypatch.setattr("skdeepclust.cli.fit._FEW", 10)
     assert cli.main(["fit", "photos", "--no-report", "--size", "16", *FAST]) == 0
     told = capsys.readouterr().out
     assert "If these are photographs, compare with --method kmeans" in told
-    assert "8 clusters, for want of -k; -k 2-20 chooses a number." in told
+    assert "8 clusters, for want of -k (-k 2-20 chooses a number), 2 epochs" in told
 
 
 def test_few_images_call_for_a_pretrained_network(photos, capsys):
@@ -293,6 +301,7 @@ def test_another_run_does_not_go_on_from_it(photos, capsys, monkeypatch):
     ("arguments", "words"),
     [
         (["nowhere"], "does not exist"),
+        ([""], "is empty: '.' is the current folder"),
         (["empty"], "holds no image"),
         (["photos", "-k", "61"], "too few images, 60"),
         (["photos", "-k", "0"], "a number or a range"),
