@@ -135,7 +135,7 @@ class DeepClusterer(ImageClusterer):
                 "{attributes}", ATTRIBUTES
             )
 
-    # -- published settings -------------------------------------------------------------
+    # -- recipes ------------------------------------------------------------------------
 
     @classmethod
     def recipes(cls) -> dict[str, Recipe]:
@@ -202,8 +202,8 @@ class DeepClusterer(ImageClusterer):
         raise NotImplementedError(f"{type(self).__name__} must implement _objective")
 
     def _foresee(self, shape: tuple[int, ...], n_samples: int, device: torch.device) -> None:
-        if self.weights is not None:
-            self._backbone(shape, n_samples, device)
+        if self.weights is not None or self.start_resolution is not None:
+            self._check_resolution(shape, self._backbone(shape, n_samples, device))
         learner = self._rebuild(structure_for(self, shape, n_samples, device))
         if not self.freeze_backbone:
             make_augmentations(copy.deepcopy(self.augment), shape, learner.objective.n_views)
@@ -249,14 +249,11 @@ class DeepClusterer(ImageClusterer):
     def _train(self, images: Images) -> ObjectiveNet:
         """Train on images; a method of several stages overrides this."""
         if isinstance(images, Features):
-            if self.start_resolution is not None:
-                raise ValueError("start_resolution needs a backbone that is trained, not frozen")
             backbone: nn.Module = Flatten(images.shape)
         else:
             backbone = self._backbone(images.shape, len(images), images.device)
-            if self.start_resolution is not None:
-                check_resolution(self.start_resolution, images.shape, backbone)
             images.expect(backbone)
+        self._check_resolution(images.shape, backbone)
         try:
             objective = self._objective(backbone, self._hp(len(images)))
         except RuntimeError as error:
@@ -265,6 +262,13 @@ class DeepClusterer(ImageClusterer):
                 raise MemoryError(f"Networks with {dims} do not fit the memory") from error
             raise
         return self._run(objective, images)
+
+    def _check_resolution(self, shape: tuple[int, ...], backbone: nn.Module) -> None:
+        if self.start_resolution is None:
+            return
+        if self.freeze_backbone:
+            raise ValueError("start_resolution needs a backbone that is trained, not frozen")
+        check_resolution(self.start_resolution, shape, backbone)
 
     def _rebuild(self, structure: Mapping[str, Any]) -> Learner:
         backbone = rebuilt_backbone(self.backbone, structure)

@@ -27,7 +27,7 @@ from skdeepclust.engine.stream import Streamed, fits, for_training
 from skdeepclust.engine.warn import warn_user
 from skdeepclust.ops.collective import agree, rank
 from skdeepclust.ops.silhouette import simplified_silhouette
-from skdeepclust.persistence import resolved, save
+from skdeepclust.persistence import resolved, save, structure_for
 
 __all__ = ["COUNT", "ImageClusterer"]
 
@@ -132,9 +132,6 @@ class ImageClusterer(TransformingClusterer):
         self.image_paths_ = samples.paths if isinstance(samples, ImageFiles) else None
         seed = draw_seed(self.random_state)
         with together(device), torch.inference_mode(False), torch.enable_grad():
-            if isinstance(samples, LazyImages):
-                with isolated(0, device, self.deterministic):
-                    self._foresee(samples.shape[1:], len(samples), device)
             images, unreadable = self._hold(samples, device, dtype)
             same_samples((len(images), *images.shape))
             names = samples.names if isinstance(samples, LazyImages) else ()
@@ -145,10 +142,18 @@ class ImageClusterer(TransformingClusterer):
                     self.net_ = self._train(images)
                 labels = self._conclude(images)
             self.labels_ = _with_gaps(labels, len(samples), list(unreadable), -1)
-            self.net_.resolved = resolved(self)
+            self._record(images)
             self._report()
         tasks.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self
+
+    def _record(self, images: Images) -> None:
+        """What was built and how it ran, for ``save``: parameters may be set to others later."""
+        net = self.net_
+        shape = self.image_shape_in_ or (self.n_features_in_,)
+        built = structure_for(self, shape, len(images), images.device)
+        net.structure = built | {"stage": net.objective.stage}
+        net.resolved = resolved(self)
 
     @property
     def _shows_bars(self) -> bool:
@@ -190,6 +195,8 @@ class ImageClusterer(TransformingClusterer):
                 self.storage == "auto" and fits(samples.nbytes, device)
             )
             return Images(samples, device, dtype, "device" if roomy else "host"), {}
+        with isolated(0, device, self.deterministic):
+            self._foresee(samples.shape[1:], len(samples), device)
         how = self.on_error, self.storage, self._shows_bars
         images, unreadable = for_training(samples, device, dtype, *how)
         least = max(2, self.n_clusters)
@@ -391,7 +398,7 @@ class ImageClusterer(TransformingClusterer):
         The file is a safetensors file, without pickle, under a digest of every byte. It holds
         the labels and file names of the training samples, not the samples.
         """
-        check_is_fitted(self, "labels_")
+        check_is_fitted(self)
         save(self, path, omit, card)
 
     def _backbone_name(self, shape: tuple[int, ...], n_samples: int, device: torch.device) -> Any:
@@ -411,7 +418,7 @@ class ImageClusterer(TransformingClusterer):
     # -- input ----------------------------------------------------------------------------
 
     def _images(self, X: Any) -> Images:
-        check_is_fitted(self, "labels_")
+        check_is_fitted(self)
         samples = self._read(X, reset=False)
         self._compare_range(samples)
         device, dtype = torch.device(self.net_.device), self.net_.module_.views.mean.dtype
@@ -490,10 +497,13 @@ class ImageClusterer(TransformingClusterer):
         ndarray of shape (embedding_dim,), object
             The name of the class in lower case, and a number.
         """
-        check_is_fitted(self, "labels_")
+        check_is_fitted(self)
         # A column of paths is one, and of flat images nobody names the pixels.
         named = hasattr(self, "feature_names_in_") or self.image_shape_in_ is None
         return super().get_feature_names_out(input_features if named else None)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "labels_")
 
     @property
     def _n_features_out(self) -> int:

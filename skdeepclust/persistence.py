@@ -18,6 +18,7 @@ from skdeepclust.backbones import make_backbone, resolve_stem
 from skdeepclust.engine.archive import read, write
 from skdeepclust.engine.device import resolve_device
 from skdeepclust.engine.frozen import FrozenViews
+from skdeepclust.engine.isolation import isolated
 from skdeepclust.engine.net import ObjectiveNet
 from skdeepclust.engine.objective import Learner
 from skdeepclust.engine.tree import NotStorable, pack
@@ -70,15 +71,15 @@ def save(
         if name not in params:
             raise ValueError(f"omit={omit}: {type(estimator).__name__} has no parameter {name!r}")
     net: ObjectiveNet = estimator.net_
-    structure, tensors = _structure(estimator), _for_prediction(net.module_)
-    _check_unchanged(estimator, structure, tensors)
+    tensors = _for_prediction(net.module_)
+    _check_unchanged(estimator, tensors)
     tree = {
         "card": _card(estimator, params, omit) | dict(card or {}),
         "module": type(estimator).__module__,
         "class": type(estimator).__name__,
         "parameters": _data({k: v for k, v in params.items() if k not in omit}),
         "omitted": omit,
-        "structure": structure,
+        "structure": net.structure,
         "run": net.resolved,
         "attributes": _attributes(estimator),
         "net": {
@@ -160,12 +161,13 @@ def resolved(estimator: Any) -> dict[str, Any]:
     """
     net: ObjectiveNet = estimator.net_
     trained, seed = estimator._n_epochs > 0, estimator.random_state
-    structure = _structure(estimator)
-    name = _name(estimator.backbone) if structure["backbone"] is None else structure["backbone"]
+    assert net.structure is not None  # since it is fitted
+    structure, built = net.structure, net.structure["backbone"]
+    name = _name(estimator.backbone) if built is None else built
     return {
         # A baseline takes vectors as they are.
         "backbone": name if trained or len(structure["shape"]) > 1 else None,
-        "stem": structure["stem"] if name.startswith("resnet") else None,
+        "stem": structure["stem"] if (built or "").startswith("resnet") else None,
         "batch_size": net.batch_size if trained else None,
         "precision": _precision(net.module_),
         "device": torch.device(net.device).type,
@@ -182,17 +184,6 @@ def _precision(learner: Learner) -> str:
     """Of the products of the network, also where that is frozen in the views."""
     autocast = learner.precision or getattr(learner.views, "precision", None)
     return str(autocast or learner.views.mean.dtype).removeprefix("torch.")
-
-
-def _structure(estimator: Any) -> dict[str, Any]:
-    """What the networks were built for, with nothing left to be found out."""
-    net: ObjectiveNet = estimator.net_
-    if net.structure is not None:  # it was loaded; parameters and device may be others by now
-        return net.structure
-    shape = estimator.image_shape_in_ or (estimator.n_features_in_,)
-    n_samples = int((estimator.labels_ >= 0).sum())
-    built = structure_for(estimator, shape, n_samples, torch.device(net.device))
-    return built | {"stage": net.objective.stage}
 
 
 def structure_for(
@@ -226,11 +217,9 @@ def structure_for(
     }
 
 
-def _check_unchanged(
-    estimator: Any, structure: Mapping[str, Any], tensors: Mapping[str, Tensor]
-) -> None:
+def _check_unchanged(estimator: Any, tensors: Mapping[str, Tensor]) -> None:
     """Refuse parameters, set after fit, that would have the loaded estimator predict otherwise."""
-    learner = estimator._rebuild(structure)
+    learner = estimator._rebuild(estimator.net_.structure)
     made, name = _for_prediction(learner), type(estimator).__name__
     if {k: v.shape for k, v in made.items()} != {k: v.shape for k, v in tensors.items()}:
         raise ValueError(
@@ -396,7 +385,7 @@ def rebuilt_backbone(backbone: Any, structure: Mapping[str, Any]) -> nn.Module:
     name, shape = structure["backbone"], tuple(structure["shape"])
     chosen = backbone if name is None else name
     on_meta = isinstance(chosen, str) and not chosen.startswith("timm:")
-    with torch.device("meta" if on_meta else "cpu"):
+    with isolated(0, torch.device("cpu"), False), torch.device("meta" if on_meta else "cpu"):
         return make_backbone(chosen, shape, structure["stem"])
 
 

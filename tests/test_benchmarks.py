@@ -116,7 +116,9 @@ def test_a_pair_takes_turns_and_says_the_ratio(script):
     assert [row["ratio"] for row in rows] == [None, 3]
     ran_on = {"commit": None, "cpu": "CPU", **dict.fromkeys(side_by_side.PEERS, "1")}
     text = side_by_side.render({"training": {"environment": ran_on, "rows": rows}})
-    assert "| what | peer | 16.67 images/s | 3.00 |" in text and "- training: CPU, one thread" in text
+    assert (
+        "| what | peer | 16.67 images/s | 3.00 |" in text and "- training: CPU, one thread" in text
+    )
 
 
 def test_numbers_of_clusters_are_found_kept_and_shown(script, tmp_path, monkeypatch):

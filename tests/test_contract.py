@@ -22,6 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
@@ -849,3 +850,5 @@ def test_a_failed_fit_leaves_no_half_fitted_estimator(method):
         estimator.fit(np.zeros((2, 10, 12)))  # of another shape than the network that there is
     with pytest.raises(NotFittedError):
         estimator.predict(UINT8)
+    with pytest.raises(NotFittedError):
+        check_is_fitted(estimator)  # as pipelines ask

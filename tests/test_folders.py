@@ -181,6 +181,8 @@ def test_an_augmentation_for_single_images_is_told(equal):
         ({"augment": "nosuch"}, "augment"),
         ({"weights": "nowhere.pt"}, r"nowhere\.pt"),
         ({"heads": (4, 8)}, "heads"),
+        ({"start_resolution": 96}, "start_resolution=96 must be less"),
+        ({"start_resolution": 8, "freeze_backbone": True}, "trained, not frozen"),
         ({"callbacks": [print]}, "callbacks"),
     ],
 )

@@ -93,6 +93,22 @@ def test_what_was_loaded_with_other_parameters_may_be_saved_again(X, path, tmp_p
     np.testing.assert_array_equal(last.transform(images), model.transform(images))
 
 
+def test_what_was_built_stays_whatever_is_set_later(X, path):
+    images = np.repeat(X[:40].reshape(-1, 1, 8, 8), 3, axis=1)
+    model = BackboneKMeans(3, backbone="resnet18", weights=None, random_state=0).fit(images)
+    model.set_params(stem="small-pool").save(path)
+    np.testing.assert_array_equal(load(path).transform(images), model.transform(images))
+
+
+def test_saving_and_loading_draw_no_numbers(X, path):
+    drawing = {"backbone": lambda shape: make_backbone("mlp", shape)}
+    model = IDFDClustering(3, **QUICK | drawing).fit(X)
+    before = torch.get_rng_state()
+    model.save(path, omit=["backbone"])
+    load(path, **drawing)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.parametrize("change", [{"n_clusters": 4}, {"embedding_dim": 7}])
 def test_parameters_of_other_networks_are_refused(change, X, path):
     model = CDCClustering(3, **QUICK).fit(X)

@@ -96,7 +96,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
 
 def _add_training(fit: argparse.ArgumentParser) -> None:
     fit.add_argument("--epochs", type=integer(1), metavar="N", help="default: as of the method")
-    fit.add_argument("--recipe", metavar="NAME", help="a published run; see skdeepclust recipes")
+    fit.add_argument("--recipe", metavar="NAME", help="see skdeepclust recipes")
     fit.add_argument(
         "--weights",
         type=os.path.expanduser,
@@ -258,7 +258,8 @@ def _train(args: argparse.Namespace, model: Any, images: Any, out: Path) -> None
         k = args.n_clusters or model.n_clusters
     _keep(model.set_params(n_clusters=k), run)
     n, channels, height, width = images.shape
-    hint = "; --size 160 shows the network more" if model.weights and not args.size else ""
+    larger = model.weights and model.image_shape is None
+    hint = "; --size 160 shows the network more" if larger else ""
     print(f"{n:,} images, seen as {channels} x {height} x {width}{hint}")
     trains = hasattr(model, "max_epochs")
     more = f", {model.max_epochs} epochs. Ctrl-C stops; {_again(args)}" if trains else ""

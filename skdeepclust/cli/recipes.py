@@ -1,4 +1,4 @@
-"""``skdeepclust recipes``: print published settings."""
+"""``skdeepclust recipes``: print published settings, and ours for the clock."""
 
 import argparse
 from typing import Any
@@ -13,8 +13,9 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
     """Add the command; returns its parser."""
     recipes: argparse.ArgumentParser = commands.add_parser(
         "recipes",
-        help="print published settings",
-        description="List the published settings of all methods or of one, or print one run's.",
+        help="print the settings of known runs",
+        description="List the recipes of all methods or of one, published runs and ours for the "
+        "clock, or print one.",
         epilog="example: skdeepclust recipes propos cifar10",
     )
     recipes.add_argument(

@@ -80,7 +80,7 @@ def read_header(path: str) -> Header:
 
 
 def header_of(image: Image.Image) -> Header:
-    """What `from_pillow` would make of an image of Pillow; does not decode that object."""
+    """What `from_pillow` makes of an image, which is decoded only if its file cannot be opened."""
     again = reopened(image)
     if again is None:
         # The image's own method, which may decode: what it has seen is kept for `from_pillow`.

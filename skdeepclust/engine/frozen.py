@@ -131,7 +131,8 @@ def standardised(images: Images, augmentations: list[nn.Module]) -> Views:
     """
     seen = images.statistics
     if len(images.shape) == 1:
-        _tell_of_rounding(images)
+        if not isinstance(images, Features):
+            _tell_of_rounding(images)
         return Views.for_vectors(augmentations, seen.mean, seen.std)
     _, height, width = images.shape
     bounds = seen.low, seen.high, seen.mean, seen.std

@@ -23,6 +23,8 @@ from skdeepclust.engine.lazy import LazyImages, Shape, settled_shape
 
 __all__ = ["ImageItems", "are_items", "hold_bytes", "hold_pictures"]
 
+_TRIED = 100  # items that may be missing before the Dataset itself counts as broken
+
 
 class ImageItems(LazyImages):
     """A Dataset of images of Pillow or uint8 arrays, read item by item.
@@ -98,6 +100,7 @@ class ImageItems(LazyImages):
                 return from_pillow(again)
         with self._turn:  # the same object may be in a list twice
             image.load()
+            image.getexif()  # no safer from several threads
         return from_pillow(image)
 
 
@@ -168,7 +171,7 @@ def hold_bytes(X: Any) -> bool:
 def _first(X: Any) -> Any:
     """The first item that can be read, which tells of what kind all are."""
     failed: Exception | None = None
-    for i in range(len(X)):
+    for i in range(min(len(X), _TRIED)):
         try:
             return X[i]
         except Exception as error:
@@ -203,7 +206,7 @@ def _as_tensor(image: Any) -> Tensor:
     if pixels.ndim == 2 or pixels.shape[0] not in (1, 3, 4):
         pixels = arrange(pixels.numpy())
     if len(pixels) == 4:
-        return from_pillow(fromarray(np.ascontiguousarray(pixels.permute(1, 2, 0)), "RGBA"))
+        return from_pillow(fromarray(np.ascontiguousarray(pixels.permute(1, 2, 0))))
     if len(pixels) not in (1, 3):
         raise ValueError(f"an image must have 1, 3 or 4 channels, got {len(pixels)}")
     return pixels

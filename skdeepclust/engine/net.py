@@ -87,7 +87,7 @@ class ObjectiveNet(NeuralNet):
         self.record: dict[str, Any] = {}
         self.collapsed = False
         self.interrupted = False
-        self.structure: dict[str, Any] | None = None  # of a saved model, from the file
+        self.structure: dict[str, Any] | None = None  # what the networks were built for
         self.resolved: dict[str, Any] | None = None  # of the estimator, once it is fitted
 
     @property

@@ -16,7 +16,7 @@ def test_a_device_that_is_not_there_is_told_what_takes_one():
 
 
 @pytest.mark.parametrize("name", ["IDFDClustering", "ProPosClustering", "SeCuClustering"])
-def test_training_takes_nothing_to_double_precision(name, digits, monkeypatch):
+def test_training_asks_for_no_doubles(name, digits, monkeypatch):
     """Apple's GPUs have none."""
 
     def refuse(tensor):

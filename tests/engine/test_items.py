@@ -290,6 +290,16 @@ def test_an_item_that_cannot_be_had_is_skipped_wherever_it_is(i, dress):
         quick(image_shape=(3, 8, 8)).fit(Items(items))
 
 
-def test_a_dataset_without_any_item_to_be_had_tells_why():
+@pytest.mark.parametrize(("n", "asked"), [(3, 3), (5_000, 100)])
+def test_a_dataset_without_any_item_to_be_had_tells_why_and_soon(n, asked):
+    class Broken(Items):
+        seen = 0
+
+        def __getitem__(self, i):
+            self.seen += 1
+            raise OSError("disk")
+
+    X = Broken(range(n))
     with pytest.raises(OSError, match="disk"):
-        quick(image_shape=(3, 8, 8)).fit(Items([OSError("disk")] * 3))
+        quick(image_shape=(3, 8, 8)).fit(X)
+    assert X.seen == asked
