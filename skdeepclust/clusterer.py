@@ -15,9 +15,10 @@ from torch import nn
 
 from skdeepclust._sklearn import Interval, StrOptions, TransformingClusterer, fit_context
 from skdeepclust.backbones import auto_backbone
+from skdeepclust.engine.arrays import as_images
 from skdeepclust.engine.device import resolve_device, resolve_precision
 from skdeepclust.engine.files import ImageFiles, as_samples
-from skdeepclust.engine.images import Images, as_images
+from skdeepclust.engine.images import Images
 from skdeepclust.engine.isolation import draw_seed, isolated
 from skdeepclust.engine.lazy import LazyImages
 from skdeepclust.engine.net import ObjectiveNet

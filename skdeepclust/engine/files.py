@@ -9,9 +9,9 @@ from joblib import cpu_count
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
+from skdeepclust.engine.arrays import MixedShapes, as_array
 from skdeepclust.engine.decode import decode, read_header
 from skdeepclust.engine.folder import file_names
-from skdeepclust.engine.images import MixedShapes, as_array
 from skdeepclust.engine.items import ImageItems, are_items, hold_bytes, hold_pictures
 from skdeepclust.engine.lazy import DETAIL, LazyImages, Shape, settled_shape
 

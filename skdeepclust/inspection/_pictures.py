@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_array
 
+from skdeepclust.engine.arrays import as_images
 from skdeepclust.engine.files import as_samples
-from skdeepclust.engine.images import as_images
 from skdeepclust.engine.lazy import LazyImages
 
 
