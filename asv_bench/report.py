@@ -19,17 +19,14 @@ CAPTION = (
 class Group:
     """The rows of one method on one data set."""
 
-    def __init__(self, name, entrant, rows, usual=None):
+    def __init__(self, name, entrant, rows, usual=None, awaited=True):
         self.name = name
         self.entrant = entrant
         self.on_cpu = [worked(row) for row in rows if row["device"] == "cpu"]
         self.timed = of_one_clock(self.on_cpu, usual)
         self.on_gpu = [row for row in rows if row["device"] != "cpu"]
         self.rows = self.on_cpu + self.on_gpu
-
-    @property
-    def missing(self):
-        return "-" if self.entrant.group == "peer" else "not yet measured"
+        self.missing = "not yet measured" if awaited and entrant.group != "peer" else "-"
 
     def values(self, name):
         """Of the runs that succeeded, those on a CPU where there are any."""
@@ -75,15 +72,21 @@ def measured(rows, name):
     return [row[name] for row in rows if row.get(name) is not None]
 
 
-def groups(rows, kinds):
-    """Every method of these kinds, in the order of the tables, with its rows."""
+def groups(rows, kinds, dataset=None):
+    """Every method of these kinds, in the order of the tables, with its rows of a data set."""
     known = entrants()
     unlisted = {row["method"] for row in rows} - known.keys()
     listed = known | {name: Entrant(f"`{name}`", "method", None) for name in sorted(unlisted)}
     models = [row["cpu"] for row in rows if row["device"] == "cpu"]
     usual = max(models, key=models.count, default=None)
     return [
-        Group(name, entrant, [row for row in rows if row["method"] == name], usual)
+        Group(
+            name,
+            entrant,
+            [row for row in rows if row["method"] == name],
+            usual,
+            dataset is None or dataset in entrant.datasets,
+        )
         for name, entrant in listed.items()
         if entrant.group in kinds
     ]
@@ -109,7 +112,7 @@ def render(recorded):
 
 def summarise(recorded):
     """Accuracies of all methods on all data sets in one table."""
-    columns = [groups(rows, MAIN) for rows in recorded.values()]
+    columns = [groups(rows, MAIN, dataset) for dataset, rows in recorded.items()]
     names = {group.name: group.entrant for column in columns for group in column}
     found = [{group.name: group for group in column} for column in columns]
     lines = []
@@ -143,7 +146,7 @@ def span(numbers):
 
 def detail(dataset, rows):
     """Everything about one data set: means, every run, and what it ran on."""
-    here = [group for group in groups(rows, MAIN) if shown(group)]
+    here = [group for group in groups(rows, MAIN, dataset) if shown(group)]
     head = ["method", "device", "seed", *(name.upper() for name in SCORES), "clusters"]
     head += ["epochs or iterations", "seconds", "peak MB", "images per second", "processor"]
     runs = [run_cells(group, row) for group in here for row in group.rows]
@@ -154,7 +157,7 @@ def detail(dataset, rows):
 
 
 def shown(group):
-    return group.rows or group.entrant.group != "peer"
+    return group.rows or group.missing != "-"
 
 
 def means(groups):
