@@ -120,7 +120,6 @@ class DeepClusterer(ImageClusterer):
         "checkpoint": [str, os.PathLike, None],
         "checkpoint_every": [COUNT],
         "deterministic": ["boolean"],
-        "verbose": [Interval(Integral, 0, 2, closed="both"), "boolean"],
         "storage": [StrOptions(set(STORAGES))],
         "start_resolution": [COUNT, None],
     }

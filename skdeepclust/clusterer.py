@@ -71,6 +71,7 @@ class ImageClusterer(TransformingClusterer):
         "device": [str, torch.device],
         "on_error": [StrOptions({"raise", "skip"})],
         "random_state": ["random_state"],
+        "verbose": [Interval(Integral, 0, 2, closed="both"), "boolean"],
     }
 
     def _validate_params(self) -> None:

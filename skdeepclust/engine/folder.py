@@ -26,9 +26,9 @@ def file_names(folder: str | os.PathLike[str]) -> list[str]:
     # A folder may itself be called ~.
     root = Path(named if os.path.lexists(named) else os.path.expanduser(named))
     if os.path.isfile(root):  # pathlib's own methods raise for some names
-        raise ValueError(f"X={os.fspath(folder)!r} is a file: pass its folder, or a list of files")
+        raise ValueError(f"X={named!r} is a file: pass its folder, or a list of files")
     if not os.path.isdir(root):
-        raise FileNotFoundError(f"X={os.fspath(folder)!r}: there is no such folder")
+        raise FileNotFoundError(f"X={named!r}: there is no such folder")
     paths = list(_walk(root))
     counts = Counter(map(_ending, paths))
     # The plugin is imported only where there is something for it.
@@ -38,11 +38,9 @@ def file_names(folder: str | os.PathLike[str]) -> list[str]:
     left_out = _left_out(counts, known)
     if not found:
         but = f", but {left_out}" if left_out else ""
-        raise ValueError(
-            f"X={os.fspath(folder)!r} holds no image file, nor do its sub-folders{but}"
-        )
+        raise ValueError(f"X={named!r} holds no image file, nor do its sub-folders{but}")
     if left_out:
-        warn_user(f"X={os.fspath(folder)!r}: left out are {left_out}", UserWarning)
+        warn_user(f"X={named!r}: left out are {left_out}", UserWarning)
     return found
 
 

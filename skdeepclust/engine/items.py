@@ -47,10 +47,12 @@ class ImageItems(LazyImages):
         self.rows = np.arange(len(dataset))
         self._turn = _Turn()
         self._side_by_side = _may_be_read_side_by_side(dataset)
-        headers = np.empty((0, 3), np.int64) if image_shape is not None else self.headers()
-        sizes = None if image_shape is not None else headers[:, :2]
         names = [f"X[{i}]" for i in self.rows]
-        super().__init__(names, sizes, settled_shape(image_shape, headers))
+        if image_shape is None:
+            headers = self.headers()
+            super().__init__(names, headers[:, :2], settled_shape(None, headers))
+        else:
+            super().__init__(names, None, settled_shape(image_shape, np.empty((0, 3))))
 
     def headers(self) -> np.ndarray:
         """Ask for all items, which decodes those that the Dataset itself decodes."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
-from numbers import Integral
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -10,7 +9,6 @@ import torch
 from numpy.random import RandomState
 from torch import Tensor, nn
 
-from skdeepclust._sklearn import Interval
 from skdeepclust.backbones import make_backbone
 from skdeepclust.clusterer import COUNT, ImageClusterer
 from skdeepclust.engine.frozen import Features, standardised
@@ -96,7 +94,6 @@ class BackboneKMeans(ImageClusterer):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **ImageClusterer._parameter_constraints,
         "n_init": [COUNT],
-        "verbose": [Interval(Integral, 0, 2, closed="both"), "boolean"],
     }
 
     def _prepare(self, images: Images) -> Images:
