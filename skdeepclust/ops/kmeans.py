@@ -3,6 +3,7 @@
 import math
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -164,7 +165,7 @@ def _check(x: Tensor, n_clusters: int, metric: str, init: Tensor | None, n_init:
         raise ValueError(f"n_init must be at least 1, got {n_init}")
     if init is not None and init.shape != (n_clusters, x.shape[1]):
         raise ValueError(f"init must have shape {(n_clusters, x.shape[1])}, got {(*init.shape,)}")
-    if not bool(torch.stack(torch.aminmax(x)).isfinite().all()):
+    if not all(map(math.isfinite, torch.stack(torch.aminmax(x)).tolist())):
         raise ValueError("x holds NaN or infinite values")
     return x.detach().float() if x.dtype in (torch.float16, torch.bfloat16) else x.detach()
 
@@ -172,7 +173,8 @@ def _check(x: Tensor, n_clusters: int, metric: str, init: Tensor | None, n_init:
 def _far_mean(x: Tensor) -> Tensor | None:
     """The mean of rows so far from the origin that rounding of |x|^2 would hide their distances."""
     variance, mean = torch.var_mean(x[:_ASKED], dim=0, correction=0)
-    return x.mean(0) if bool(mean.square().sum() > _FAR * variance.sum()) else None
+    spread, far = torch.stack([variance.sum(), mean.square().sum()]).tolist()
+    return x.mean(0) if far > _FAR * spread else None
 
 
 def _initial_centers(
@@ -244,18 +246,18 @@ def _lloyd(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Iterate all runs to convergence; (runs, K, dim), (n, runs) and (runs,)."""
     mean = x.mean(0)
-    parts = [(part - mean).square().sum() for part in x.split(_rows_at_once(x, x.shape[1]))]
-    variance = torch.stack(parts).sum() / x.numel()
+    parts = x.split(_rows_at_once(x, x.shape[1]))
+    spread = torch.stack([(part - mean).square().sum() for part in parts]).sum()
+    variance = float(spread) / x.numel()
     if x.dtype == torch.float32 and len(x) * centers[..., 0].numel() * x.shape[1] >= _LARGE:
         rounds = min(max_iter - 1, _ROUGH_ROUNDS)
         if fast_bfloat16(x.device) and rounds > 0:
-            parts = [(part - mean).bfloat16() for part in x.split(_rows_at_once(x, x.shape[1]))]
-            rough = torch.cat(parts), mean
+            rough = torch.cat([(part - mean).bfloat16() for part in parts]), mean
             threshold = max(tol, _ROUGH_TOL) * variance
             centers, _, _, done = _iterate(x, centers, spherical, rounds, threshold, rough)
             max_iter -= done
     centers, labels, distance, _ = _iterate(x, centers, spherical, max_iter, tol * variance)
-    return centers, labels, distance.sum(0)
+    return centers, labels, distance.clamp_min_(0).sum(0)
 
 
 def _iterate(
@@ -263,68 +265,78 @@ def _iterate(
     centers: Tensor,
     spherical: bool,
     max_iter: int,
-    threshold: Tensor,
+    threshold: float,
     rough: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, int]:
     """Centres, labels, squared distances and the number of rounds.
 
-    `rough` holds x less its mean in half precision, which assigns in place of x, and the mean.
-    Empty clusters wait for full precision. A run ends as well when for some rounds its inertia
-    does not fall, or in half precision the shift of its centres: what is left is noise of
-    rounding, which would go on for ever where all rows are almost equal.
+    `rough` holds x less its mean in half precision, which assigns in place of x, and the mean;
+    the labels are then those of the last round, which its centres are the means of. Empty
+    clusters wait for full precision. A run ends as well when for some rounds its inertia does
+    not fall, or in half precision the shift of its centres: what is left is noise of rounding,
+    which would go on for ever where all rows are almost equal.
+
+    A host takes longer to launch a small kernel than an accelerator to run it: a round has few
+    of them, asks the device once, and weighs here what it told.
     """
-    square = torch.linalg.vector_norm(x if rough is None else rough[0], dim=1, dtype=x.dtype)
-    square = square.square_()[:, None]
-    labels, distance = _assign(x, centers, square, rough)
-    rounds, stale = 0, torch.zeros(len(centers), device=x.device)
-    least = torch.full_like(threshold, math.inf).expand(len(centers))
+    rows, mean = rough or (x, None)
+    square = None if rough else torch.linalg.vector_norm(x, dim=1, keepdim=True).square_()
+    rounds, stale = 0, np.zeros(len(centers))
+    shift = least = np.full(len(centers), math.inf)
     while rounds < max_iter:
         rounds += 1
-        sizes = _sizes(labels, centers.shape[1])
-        updated = _means(x, labels, sizes, centers, spherical)
-        if rough is None:
-            updated = _refill(x, updated, sizes == 0, distance)
-        shift = (updated - centers).square().sum((1, 2))
-        centers, previous = updated, labels
-        labels, distance = _assign(x, centers, square, rough)
-        settled = (shift <= threshold) | (labels == previous).all(0)
-        falling = distance.sum(0) if rough is None else shift
-        stale = torch.where(falling < least, 0, stale + 1)
-        least = torch.minimum(falling, least)
-        if bool((settled | (stale >= _STALE_ROUNDS)).all()):
+        labels, distance = _assign(rows, centers, mean, square)
+        means, sizes = _means(x, labels, centers, spherical)
+        told = sizes.amin(1).to(x), _shift(centers, means)
+        falling = told[1] if rough else distance.sum(0)
+        fewest, shift, falling = torch.stack([*told, falling]).numpy(force=True)
+        if not rough and not fewest.all():
+            means = _refill(x, means, sizes == 0, distance)
+            shift = _shift(centers, means).numpy(force=True)
+        centers = means
+        stale = np.where(falling < least, 0, stale + 1)
+        least = np.minimum(falling, least)
+        if ((shift <= threshold) | (stale >= _STALE_ROUNDS)).all():
             break
+    if not rough and shift.any():
+        labels, distance = _assign(x, centers, None, square)
     return centers, labels, distance, rounds
 
 
 def _assign(
-    x: Tensor, centers: Tensor, square: Tensor, rough: tuple[Tensor, Tensor] | None = None
+    x: Tensor, centers: Tensor, mean: Tensor | None, square: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Nearest centre and squared distance to it, both (n, runs), in chunks of rows.
 
-    `square` (n, 1) holds the squared norms of the rows that are assigned.
+    `mean` is what the rows have lost and the centres have not. Without `square` (n, 1), the
+    squared norms of the rows, distances lack them.
     """
     runs, k, dim = centers.shape
     flat = centers.reshape(runs * k, dim)
-    if rough is not None:
-        x, mean = rough
+    if mean is not None:
         flat = flat - mean
     offset = (flat * flat).sum(1).to(x)
-    flat = flat.to(x)
-    labels = torch.empty(len(x), runs, dtype=torch.int64, device=x.device)
-    distance = torch.empty(len(x), runs, dtype=centers.dtype, device=x.device)
-    step = _rows_at_once(x, runs * k)
-    for start in range(0, len(x), step):
-        part = x[start : start + step]
-        score = torch.addmm(offset, part, flat.T, alpha=-2).view(len(part), runs, k)
-        nearest, place = _least(score)
-        labels[start : start + step] = place
-        distance[start : start + step] = nearest
-    return labels, distance.add_(square).clamp_min_(0)
+    flat = flat.to(x).T
+    found = [
+        _least(torch.addmm(offset, part, flat, alpha=-2).view(len(part), runs, k))
+        for part in x.split(_rows_at_once(x, runs * k))
+    ]
+    distance, labels = found[0] if len(found) == 1 else map(torch.cat, zip(*found, strict=True))
+    return labels, distance if square is None else distance.add_(square)
+
+
+def _shift(centers: Tensor, moved: Tensor) -> Tensor:
+    """Squared way of the centres of each run, summed."""
+    return torch.linalg.vector_norm(moved - centers, dim=(1, 2)).square_()
+
+
+def _on_cpu(x: Tensor) -> bool:
+    return x.device.type == "cpu"
 
 
 def _rows_at_once(x: Tensor, width: int) -> int:
     """Rows whose temporary of so many columns is of a good size."""
-    if x.device.type == "cpu":
+    if _on_cpu(x):
         return max(_LEAST_ROWS, _IN_CACHE // width)
     return max(1, _ON_DEVICE // width)
 
@@ -332,7 +344,7 @@ def _rows_at_once(x: Tensor, width: int) -> int:
 def _least(score: Tensor) -> tuple[Tensor, Tensor]:
     """Minimum over the last dimension and its first place."""
     k = score.shape[-1]
-    if k < _WIDE or score.device.type != "cpu" or score.dtype == torch.bfloat16:
+    if k < _WIDE or not _on_cpu(score) or score.dtype == torch.bfloat16:
         nearest = score.min(-1)
         return nearest.values, nearest.indices
     whole = k - k % _BLOCK
@@ -346,42 +358,43 @@ def _least(score: Tensor) -> tuple[Tensor, Tensor]:
     return torch.minimum(value, last), torch.where(last < value, whole + where, place)
 
 
-def _sizes(labels: Tensor, k: int) -> Tensor:
-    """Members of every cluster, (runs, k)."""
-    runs = labels.shape[1]
-    slots = labels + torch.arange(runs, device=labels.device) * k
-    return count_labels(slots.flatten(), runs * k).view(runs, k)
-
-
-def _means(x: Tensor, labels: Tensor, sizes: Tensor, centers: Tensor, spherical: bool) -> Tensor:
-    """Means of the members; a cluster without any keeps its centre."""
-    sums = torch.zeros_like(centers)
-    for run in range(len(centers)):
-        _add_rows(sums[run], labels[:, run], sizes[run], x)
-    means = sums / sizes.clamp_min(1)[..., None]
+def _means(x: Tensor, labels: Tensor, centers: Tensor, spherical: bool) -> tuple[Tensor, Tensor]:
+    """Means of the members, and how many there are; without any, a cluster keeps its centre."""
+    sums, sizes = _sums(x, labels, centers.shape[1])
+    means = sums / sizes[..., None]
     means = F.normalize(means, dim=2) if spherical else means
-    return torch.where(sizes[..., None] > 0, means, centers)
+    return torch.where(sizes[..., None] > 0, means, centers), sizes
 
 
-def _add_rows(sums: Tensor, labels: Tensor, sizes: Tensor, x: Tensor) -> None:
-    """sums[labels[i]] += x[i], in an order that does not depend on the scheduler."""
-    on_cpu = x.device.type == "cpu"
-    if on_cpu and x.numel() < _OUT_OF_CACHE:
-        sums.index_add_(0, labels, x)
-    elif on_cpu or len(sums) >= _MANY:
-        order, starts = labels.argsort(stable=True), F.pad(sizes.cumsum(0), (1, -1))
-        sums.copy_(F.embedding_bag(order, x, starts, mode="sum"))
-    else:  # index_add_ races on accelerators; a product does not
-        step = _rows_at_once(x, len(sums))
-        for start in range(0, len(x), step):
-            part = labels[start : start + step]
-            sums.addmm_(F.one_hot(part, len(sums)).to(x.dtype).T, x[start : start + step])
+def _sums(x: Tensor, labels: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Sums of the members of each cluster and their number, (runs, k, dim) and (runs, k).
+
+    Their order does not depend on the scheduler: index_add_ races on accelerators.
+    """
+    runs = labels.shape[1]
+    slots = labels + k * torch.arange(runs, device=x.device) if runs > 1 else labels
+    if _on_cpu(x) and x.numel() < _OUT_OF_CACHE:
+        sums = x.new_zeros(runs * k, x.shape[1])
+        for run in slots.unbind(1):
+            sums.index_add_(0, run, x)
+        sizes = count_labels(slots.flatten(), runs * k)
+    elif _on_cpu(x) or k >= _MANY:
+        members, order = slots.flatten().sort(stable=True)
+        ends = torch.searchsorted(members, torch.arange(runs * k + 1, device=x.device))
+        sums = F.embedding_bag(order // runs, x, ends[:-1], mode="sum")
+        sizes = ends.diff()
+    else:
+        sums, sizes = x.new_zeros(runs * k, x.shape[1]), x.new_zeros(runs * k)
+        step = _rows_at_once(x, runs * k)
+        for part, at in zip(x.split(step), slots.split(step), strict=True):
+            members = x.new_zeros(len(part), runs * k).scatter_(1, at, 1)
+            sums.addmm_(members.T, part)
+            sizes += members.sum(0)
+    return sums.view(runs, k, -1), sizes.view(runs, k)
 
 
 def _refill(x: Tensor, centers: Tensor, empty: Tensor, distance: Tensor) -> Tensor:
     """Move the centre of each memberless cluster to a row far from its own centre."""
-    if not bool(empty.any()):
-        return centers
     centers = centers.clone()
     for run in empty.any(1).nonzero().flatten().tolist():
         for cluster in empty[run].nonzero().flatten().tolist():

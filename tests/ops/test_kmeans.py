@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from sklearn.cluster import KMeans
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from skdeepclust.metrics import clustering_accuracy
 from skdeepclust.ops import kmeans as module
@@ -300,6 +301,51 @@ def test_sums_of_many_rows_are_those_of_few(monkeypatch):
     assert all(
         torch.allclose(a, b) for a, b in zip(kmeans(x, 6, init=x[:6]), expected, strict=True)
     )
+
+
+@pytest.mark.parametrize("n_init", [1, 3])
+@pytest.mark.parametrize("many", [1, 100])  # sums cluster by cluster, or by a product
+def test_an_accelerators_sums_are_those_of_a_cpu(monkeypatch, many, n_init):
+    x = normal(300, 5)
+    expected = kmeans(x, 6, n_init=n_init, generator=seeded())
+    monkeypatch.setattr(module, "_on_cpu", lambda x: False)
+    monkeypatch.setattr(module, "_MANY", many)
+    monkeypatch.setattr(module, "_ON_DEVICE", 600)  # chunks that do not divide the rows
+    centers, labels, inertia = kmeans(x, 6, n_init=n_init, generator=seeded())
+    torch.testing.assert_close(centers, expected[0])
+    assert torch.equal(labels, expected[1])
+    torch.testing.assert_close(inertia, expected[2])
+
+
+class Launches(TorchDispatchMode):
+    """Counts what an accelerator would be asked to compute, and to tell."""
+
+    VIEWS = "view _unsafe_view slice select t transpose permute unsqueeze expand split detach"
+
+    def __init__(self):
+        super().__init__()
+        self.kernels = self.answers = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.__name__.split(".")[0]
+        self.answers += name in ("_local_scalar_dense", "nonzero")
+        self.kernels += name not in self.VIEWS.split()
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("many", [1, 100])
+def test_a_round_on_an_accelerator_launches_little(monkeypatch, many):
+    """It takes its time for them: 12 to 20 us each, however little is computed."""
+    monkeypatch.setattr(module, "_on_cpu", lambda x: False)
+    monkeypatch.setattr(module, "_MANY", many)
+    x, counts = normal(600, 32), []
+    for rounds in (3, 5):
+        with Launches() as count:
+            kmeans(x, 6, init=x[:6], max_iter=rounds, tol=0)
+        counts.append(count)
+    few, more = counts
+    assert 0 < more.kernels - few.kernels <= 2 * 21
+    assert more.answers == few.answers
 
 
 def test_seeds_of_many_rows_are_drawn_from_a_part(monkeypatch):
