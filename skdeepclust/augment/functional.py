@@ -303,8 +303,9 @@ def gaussian_blur(x: Tensor, kernel_size: int, sigma: Tensor) -> Tensor:
     -------
     Tensor of shape (B, C, H, W)
     """
-    rows = _reflected_gaussian(x.shape[2], kernel_size, sigma)
-    columns = _reflected_gaussian(x.shape[3], kernel_size, sigma)
+    height, width = x.shape[2:]
+    rows = _reflected_gaussian(height, kernel_size, sigma)
+    columns = rows if width == height else _reflected_gaussian(width, kernel_size, sigma)
     return _resample(x, rows, columns)
 
 
@@ -381,14 +382,7 @@ def _reflected_gaussian(n: int, kernel_size: int, sigma: Tensor) -> Tensor:
     # Denormal weights slow the products down five- to ninefold on CPU.
     taps = taps.masked_fill(taps < 1e-12, 0.0)
     taps /= 2 * taps.sum(1, keepdim=True) - taps[:, :1]
-    # A source pixel is seen directly and as its mirror image in either end; an end pixel is not
-    # its own mirror image.
-    i = torch.arange(n, device=sigma.device)
-    direct = (i[:, None] - i).abs()
-    first = torch.where(i > 0, i[:, None] + i, -1)
-    last = torch.where(i < n - 1, 2 * (n - 1) - i[:, None] - i, -1)
-    seen = sum((distance.flatten() == tap[:, None]).to(taps) for distance in (direct, first, last))
-    return (taps @ seen).view(-1, n, n)
+    return (taps @ _reflections(n, radius, taps.device, taps.dtype)).view(-1, n, n)
 
 
 def _inverse_affine(
@@ -410,6 +404,22 @@ def _inverse_affine(
     y0 = (yx * dx + yy * dy) * (-2 / height)
     entries = [xx, xy * (height / width), x0, yx * (width / height), yy, y0]
     return torch.stack(entries, dim=1).view(-1, 2, 3)
+
+
+@cache
+def _reflections(n: int, radius: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """How often a pixel sees another at each distance, (radius + 1, n * n).
+
+    It sees it directly and as its mirror image in either end; an end pixel is not its own mirror
+    image. Cached because it takes longer than the blur.
+    """
+    i = torch.arange(n)
+    direct = (i[:, None] - i).abs()
+    first = torch.where(i > 0, i[:, None] + i, -1)
+    last = torch.where(i < n - 1, 2 * (n - 1) - i[:, None] - i, -1)
+    distances = torch.stack([direct, first, last]).flatten(1)
+    seen = (distances == torch.arange(radius + 1)[:, None, None]).sum(1)
+    return seen.to(device, dtype)
 
 
 @cache
