@@ -130,12 +130,12 @@ def test_an_error_of_the_users_is_told_as_it_is(traced):
         fit(METHODS[0], compile=True, augment=explode)
 
 
-def test_every_fit_of_a_process_is_compiled(traced, monkeypatch):
+def test_every_fit_of_a_process_is_compiled(traced):
     limit = 2  # of the versions that the compiler keeps of a function: 8, if left alone
-    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", limit)
-    for fits in range(1, limit + 3):
-        fit(METHODS[0], compile=True, max_epochs=1, temperature=float(fits))
-        assert traced["stats"]["unique_graphs"] == fits
+    with torch._dynamo.config.patch(recompile_limit=limit):
+        for fits in range(1, limit + 3):
+            fit(METHODS[0], compile=True, max_epochs=1, temperature=float(fits))
+            assert traced["stats"]["unique_graphs"] == fits
 
 
 @pytest.mark.slow
