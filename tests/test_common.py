@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -196,7 +197,9 @@ def twin_labels_predict(method):
 
 def twin_clustering(method):
     data, truth = make_image_blobs(50, random_state=1)
-    estimator = method(3, random_state=0).fit(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # healthy trainings are silent
+        estimator = method(3, random_state=0).fit(data)
     assert adjusted_rand_score(truth, estimator.labels_) > 0.4
     assert estimator.labels_.shape == (50,) and estimator.labels_.dtype == np.int64
     found = np.unique(estimator.labels_)

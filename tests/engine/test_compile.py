@@ -71,7 +71,7 @@ def test_norms_over_less_than_the_batch_train_alike(method, traced):
         assert row["loss"] == pytest.approx(other["loss"], rel=1e-9)
 
 
-@pytest.mark.parametrize("batch_size", [20, 47, 100])
+@pytest.mark.parametrize("batch_size", [20, 47, pytest.param(100, marks=pytest.mark.slow)])
 @two_methods
 def test_batches_of_the_usual_size_are_compiled(method, batch_size, traced):
     """Of 48 samples: 20, 20 and 8; 47, which the last one joins; all. ProPos drops the last one."""

@@ -300,8 +300,9 @@ def test_equal_images_without_augmentation_warn(method):
             estimator.fit(X)
 
 
+@pytest.mark.slow  # so does a twin of test_common.py in every run
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_healthy_blobs_are_silent(method, seed):
     X, _ = make_image_blobs(60, random_state=seed)
     with warnings.catch_warnings():

@@ -1340,7 +1340,7 @@ def test_the_entropy_weight_follows_the_number_of_samples(blobs):
 # -- real images ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("evaluation", ["kmeans", "head"])
+@pytest.mark.parametrize("evaluation", ["kmeans", pytest.param("head", marks=pytest.mark.slow)])
 def test_digits_do_not_collapse(evaluation):
     """Five epochs of training after the one with a frozen encoder."""
     X, _ = load_digits_images(return_X_y=True)
