@@ -198,6 +198,7 @@ def render(rows):
         trade_off=beside_published(trade_off),
         others=beside_published_elsewhere(others),
         small=small(tried),
+        small_ablation=small(groups(rows, "cifar10", "small", ABLATION)),
         small_trade_off=with_less(rows),
         pictures="\n\n".join(pictures),
         together=sum(expected(group) for group in fast if group.method in FIRST),
@@ -234,8 +235,7 @@ COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")  # of Okabe an
 
 def figures(rows):
     """Place below docs/, description and runs of each plot: one for a data set and recipe."""
-    ended = [row for row in rows if "error" not in row]
-    ended = [row for row in ended if row["method"] not in TRADE_OFF]
+    ended = [row for row in rows if "error" not in row and row["method"] in METHODS]
     for data, how in sorted({(row["data"], row["recipe"]) for row in ended}):
         mine = [row for row in ended if (row["data"], row["recipe"]) == (data, how)]
         text = f"ACC and loss by epoch, a column for each method: {data}, recipe {how}"
@@ -256,7 +256,7 @@ def panels(rows):
     """ACC above, loss below."""
     from matplotlib.figure import Figure
 
-    names = [name for name in ALL if any(row["method"] == name for row in rows)]
+    names = [name for name in METHODS if any(row["method"] == name for row in rows)]
     figure = Figure(figsize=(2.6 * max(2, len(names)), 4.2), layout="constrained")
     axes = figure.subplots(2, len(names), squeeze=False, sharex="col")
     for (top, bottom), name in zip(axes.T, names, strict=True):
@@ -332,7 +332,12 @@ papers: nobody published figures at this scale.
 
 {{pictures}}
 
-What less work costs at this scale, ACC / NMI / ARI and the share of the recipe's work
+ProPos' two questions at this scale (`--ablation --recipe small`), in batches of 256; the first row
+is the recipe itself:
+
+{{small_ablation}}
+
+What less work costs, ACC / NMI / ARI and the share of the recipe's work
 (`--trade-off --recipe small`):
 
 {{small_trade_off}}
