@@ -46,6 +46,7 @@ from skdeepclust.cli._results import (
 __all__ = ["add_to"]
 
 _FEW = 1000  # images from which a network learns little
+_LONG = 1_000_000  # images in all epochs that take a GPU more than the minute of a compiler
 _OURS = {  # parameters that --set would set in vain
     "n_clusters": "give --n-clusters",
     "checkpoint": "it is in OUT",
@@ -267,6 +268,8 @@ def _train(args: argparse.Namespace, model: Any, images: Any, out: Path) -> None
     print(f"{args.method}: {k} clusters{guess}{more}.", flush=True)
     if trains and (channels == 3 or n < _FEW):
         print(_advice(n))
+    if trains and not model.compile and _is_long_on_cuda(model, n):
+        print("--set compile=True takes a minute, then the GPU trains several times as fast.")
     fit_quietly(model, images)
     _stop_if_interrupted(args, model)
     if trains:
@@ -279,6 +282,13 @@ def _advice(n_images: int) -> str:
     if n_images < _FEW:
         return f"These are few images to learn from: {other}."
     return f"If these are photographs, {other}, whose network knows such from ImageNet."
+
+
+def _is_long_on_cuda(model: Any, n_images: int) -> bool:
+    from skdeepclust.engine.device import resolve_device
+
+    on_cuda = resolve_device(model.device).type == "cuda"
+    return on_cuda and n_images * int(model.max_epochs) > _LONG
 
 
 def _again(args: argparse.Namespace) -> str:

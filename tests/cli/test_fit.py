@@ -172,6 +172,22 @@ def test_few_images_call_for_a_pretrained_network(photos, capsys):
     assert "few images" not in told and "--size" not in told
 
 
+def test_long_trainings_on_a_gpu_call_for_the_compiler(photos, capsys, monkeypatch):
+    command = ["fit", "photos", "-k", "3", "--no-report", "--overwrite", *FAST]
+    monkeypatch.setattr("skdeepclust.cli.fit._LONG", 60 * 2 - 1)
+    assert cli.main(command) == 0
+    assert "compile" not in capsys.readouterr().out
+    monkeypatch.setattr("skdeepclust.engine.device.resolve_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr("skdeepclust.cli.fit.fit_quietly", stop)
+    for more, told in (([], True), (["--set", "compile=True"], False), (["--epochs", "1"], False)):
+        assert cli.main([*command, *more]) == 130
+        assert ("--set compile=True takes a minute" in capsys.readouterr().out) == told
+
+
+def stop(*args):
+    raise KeyboardInterrupt("Stopped")
+
+
 def test_ctrl_c_is_told_once(photos, capsys, monkeypatch):
     step = ObjectiveNet.train_step
 
