@@ -1,5 +1,6 @@
 """What we take from scikit-learn that is not public, new, or without types: in one place."""
 
+import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import PackageNotFoundError, metadata
@@ -70,6 +71,7 @@ if MYPY:
     class TransformingClusterer:
         _tasks: Any
 
+        def _alone(self) -> Self: ...
         def get_params(self, deep: bool = True) -> dict[str, Any]: ...
         def set_params(self, **params: Any) -> Self: ...
         def get_metadata_routing(self) -> Any: ...
@@ -99,6 +101,12 @@ else:
         def _tasks(self) -> Any:
             """Where callbacks of scikit-learn follow a fit; None if there are none."""
             return self._callback_fit_ctx if hasattr(self, "_skl_callbacks") else None
+
+        def _alone(self) -> Self:
+            """A shallow copy that no callbacks of scikit-learn follow."""
+            alone = copy.copy(self)
+            vars(alone).pop("_skl_callbacks", None)
+            return alone
 
         _doc_link_module = "skdeepclust"
 

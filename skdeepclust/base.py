@@ -4,7 +4,7 @@ import contextlib
 import copy
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Number, Real
 from types import SimpleNamespace
@@ -214,8 +214,7 @@ class DeepClusterer(ImageClusterer):
             return images
         if len(images.shape) == 1:
             raise ValueError("freeze_backbone=True needs images: vectors are features already")
-        if isinstance(self.backbone, str) and self.weights is None:
-            warn_user("The frozen backbone has random weights: pass weights", UserWarning)
+        self._warn_of_random_weights()
         augmented = not (self.augment is None or self.augment in OF_VECTORS)
         backbone = self._backbone(images.shape, len(images), images.device)
         return Features(images, backbone, augmented, self._shows_bars)
@@ -350,8 +349,11 @@ class DeepClusterer(ImageClusterer):
             own.append(ProgressBar(title) if self.verbose == 1 else EpochLines(title))
         for callback in self.callbacks or ():
             _check_callback(callback)
-        told = [] if self._tasks is None else [EpochTasks(self, self._tasks)]
-        return [*own, *(self.callbacks or ()), *told]
+        return [*own, *(self.callbacks or ()), *self._told()]
+
+    def _told(self, earlier: Sequence[dict[str, Any]] = ()) -> list[Any]:
+        """What tells callbacks of scikit-learn, if there are any, of the epochs after `earlier`."""
+        return [] if self._tasks is None else [EpochTasks(self, self._tasks, earlier)]
 
     def _hp(self, n_samples: int) -> SimpleNamespace:
         """Scalar parameters and n_samples: what an objective may know of the estimator."""
@@ -367,7 +369,7 @@ class DeepClusterer(ImageClusterer):
             return
         if _inside_search():
             raise KeyboardInterrupt
-        message = f"Training was interrupted after {self.n_iter_} of {self.max_epochs} epochs"
+        message = f"Training was interrupted after {self.n_iter_} of {self._n_epochs} epochs"
         if self.checkpoint is not None:
             message += ": fit again to go on"
         warn_user(message, UserWarning)

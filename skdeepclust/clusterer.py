@@ -1,7 +1,7 @@
 """ImageClusterer: where scikit-learn's contract meets the engine, from X to labels and back."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from numbers import Integral
 from typing import Any, ClassVar, Self
@@ -163,7 +163,7 @@ class ImageClusterer(TransformingClusterer):
 
     @property
     def _n_epochs(self) -> int:
-        """Epochs of all stages, for scikit-learn's callbacks."""
+        """Epochs of all stages."""
         return 0
 
     def _foresee(self, shape: tuple[int, ...], n_samples: int, device: torch.device) -> None:
@@ -172,6 +172,12 @@ class ImageClusterer(TransformingClusterer):
     def _prepare(self, images: Images) -> Images:
         """What training sees of the images."""
         return images
+
+    def _warn_of_random_weights(self) -> None:
+        """Of a network that is not trained."""
+        named = isinstance(self.backbone, str) and self.backbone != "identity"
+        if named and self.weights is None:
+            warn_user("The frozen backbone has random weights: pass weights", UserWarning)
 
     def _kept(self, images: Images) -> AbstractContextManager[Any]:
         """What training is written to meanwhile."""
@@ -223,13 +229,13 @@ class ImageClusterer(TransformingClusterer):
             message = f"Clusters {empty} of {k} hold no sample: too few distinct embeddings"
             warn_user(message, ConvergenceWarning)
         self.cluster_centers_ = net.objective.centers.float().cpu().numpy().copy()
-        self._remember_history(self.net_)
+        self._remember_history(self.net_.history)
         self.n_iter_ = len(self.history_)
         return labels
 
-    def _remember_history(self, net: ObjectiveNet) -> None:
+    def _remember_history(self, history: Sequence[dict[str, Any]]) -> None:
         # An interrupted epoch has a row without figures.
-        self.history_ = [_row(row) for row in net.history if "train_loss" in row]
+        self.history_ = [_row(row) for row in history if "train_loss" in row]
 
     # -- inference ------------------------------------------------------------------------
 

@@ -364,7 +364,7 @@ def _fill(made: Any, tree: Mapping[str, Any], device: str) -> None:
     net.resolved = tree.get("run")  # files of the first releases have none
     made.net_ = net
     _set_attributes(made, tree["attributes"])
-    made._remember_history(net)
+    made._remember_history(net.history)
 
 
 def rebuilt_backbone(backbone: Any, structure: Mapping[str, Any]) -> nn.Module:

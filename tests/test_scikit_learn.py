@@ -168,6 +168,16 @@ def test_callbacks_reach_the_training_through_a_choice_of_k(stop):
     assert selection.estimator_.n_iter_ == 2 and stop.seen[-1] == "teardown"
 
 
+def test_a_callback_sees_the_stages_of_a_training_as_one(stop):
+    stop.epochs, told = 99, []
+    stop.on_fit_task_begin = lambda estimator, context: told.append(estimator)
+    model = fast(SeCuClustering, max_epochs=2, self_label_epochs=2)
+    model.set_callbacks(stop).fit(X)
+    assert stop.seen == ["setup", 1, 2, 3, 4, "teardown"]
+    assert len(told) == 5 and all(estimator is model for estimator in told)
+    assert [row["epoch"] for row in model.history_] == [1, 2, 3, 4]
+
+
 def test_progress_bars_of_a_search(stop, capsys):
     from sklearn.callback import ProgressBar
 

@@ -262,8 +262,8 @@ def _train(args: argparse.Namespace, model: Any, images: Any, out: Path) -> None
     larger = model.weights and model.image_shape is None
     hint = "; --size 160 shows the network more" if larger else ""
     print(f"{n:,} images, seen as {channels} x {height} x {width}{hint}")
-    trains = hasattr(model, "max_epochs")
-    more = f", {model.max_epochs} epochs. Ctrl-C stops; {_again(args)}" if trains else ""
+    trains = model._n_epochs > 0
+    more = f", {model._n_epochs} epochs. Ctrl-C stops; {_again(args)}" if trains else ""
     guess = "" if args.n_clusters or args.recipe else ", for want of -k (-k 2-20 chooses a number)"
     print(f"{args.method}: {k} clusters{guess}{more}.", flush=True)
     if trains and (channels == 3 or n < _FEW):
@@ -288,7 +288,7 @@ def _is_long_on_cuda(model: Any, n_images: int) -> bool:
     from skdeepclust.engine.device import resolve_device
 
     on_cuda = resolve_device(model.device).type == "cuda"
-    return on_cuda and n_images * int(model.max_epochs) > _LONG
+    return on_cuda and n_images * int(model._n_epochs) > _LONG
 
 
 def _again(args: argparse.Namespace) -> str:
@@ -298,7 +298,7 @@ def _again(args: argparse.Namespace) -> str:
 
 def _stop_if_interrupted(args: argparse.Namespace, model: Any) -> None:
     if model.net_.interrupted:
-        done = f"Stopped after {model.n_iter_} of {model.max_epochs} epochs"
+        done = f"Stopped after {model.n_iter_} of {model._n_epochs} epochs"
         raise KeyboardInterrupt(f"{done}; {_again(args)}.")
 
 

@@ -206,7 +206,8 @@ def _find(
 
     found = [pair for part in split.split("+") for pair in _part(title, root / part, classes)]
     images = ImageFiles([path for path, _ in found], image_shape)
-    target = np.array([classes.index(wnid) for _, wnid in found], dtype=np.int64)
+    code = {wnid: i for i, wnid in enumerate(classes)}
+    target = np.array([code[wnid] for _, wnid in found], dtype=np.int64)
     if return_X_y:
         return images, target
     description = f"{title}, {split}: {len(target):,} images of {len(classes)} classes, by WNID."
@@ -241,9 +242,10 @@ def _part(title: str, folder: Path, classes: list[str]) -> list[tuple[str, str]]
     """Path and WNID of every image of a part, class by class."""
     annotations = folder / "val_annotations.txt"
     if annotations.exists():
+        known = set(classes)
         rows = [line.split("\t")[:2] for line in annotations.read_text().splitlines() if line]
         for row in rows:
-            if len(row) < 2 or row[1] not in classes:
+            if len(row) < 2 or row[1] not in known:
                 raise ValueError(f"{annotations}: {row} is no file and a WNID of the classes.")
         return [(str(folder / "images" / name), wnid) for name, wnid in sorted(rows)]
     found = []

@@ -1,5 +1,6 @@
 """What scikit-learn's callbacks are told of a training: each epoch is a task."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from skorch.callbacks import Callback
@@ -18,11 +19,14 @@ class EpochTasks(Callback):
         In its ``fit``.
     tasks : sklearn.callback.CallbackContext
         The task whose parts the epochs are.
+    earlier : sequence of dict, default=()
+        Rows of the history of the stages before.
     """
 
-    def __init__(self, estimator: Any, tasks: Any):
+    def __init__(self, estimator: Any, tasks: Any, earlier: Sequence[dict[str, Any]] = ()):
         self.estimator = estimator
         self.tasks = tasks
+        self.earlier = earlier
         self.epoch: Any = None
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
@@ -33,7 +37,9 @@ class EpochTasks(Callback):
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """End it, and the training if a callback asks for that."""
-        self.estimator._remember_history(net)
+        past = len(self.earlier)
+        rows = [row | {"epoch": row["epoch"] + past} for row in net.history]
+        self.estimator._remember_history([*self.earlier, *rows])
         ended, self.epoch = self.epoch, None
         if ended.call_on_fit_task_end(estimator=self.estimator):
             raise KeyboardInterrupt

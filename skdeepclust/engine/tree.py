@@ -29,12 +29,12 @@ DTYPES = {
 class NotStorable(TypeError):
     """A value that is neither data nor a tensor, with its place in the tree."""
 
-    def __init__(self, place: str, value: object):
-        super().__init__(f"{place} is a {type(value).__name__}, which a file cannot hold")
+    def __init__(self, place: str, value: object, reason: str = "which a file cannot hold"):
+        super().__init__(f"{place} is a {type(value).__name__}, {reason}")
         self.place = place
 
 
-def pack(tree: Any, tensors: dict[str, Tensor], place: str = "") -> Any:
+def pack(tree: Any, tensors: dict[str, Tensor], place: str = "", depth: int = 0) -> Any:
     """Take a tree apart into strict JSON and the tensors in it.
 
     Parameters
@@ -54,7 +54,7 @@ def pack(tree: Any, tensors: dict[str, Tensor], place: str = "") -> Any:
     Raises
     ------
     NotStorable
-        For anything else.
+        For anything else, and for what `unpack` refuses as nested too deep.
 
     Examples
     --------
@@ -65,6 +65,8 @@ def pack(tree: Any, tensors: dict[str, Tensor], place: str = "") -> Any:
     >>> tensors
     {'w': tensor([1., 1.])}
     """
+    if depth > _DEEPEST:
+        raise NotStorable(place, tree, f"nested more than {_DEEPEST} deep")
     if isinstance(tree, np.generic):
         tree = tree.item()
     if tree is None or isinstance(tree, bool | str):
@@ -76,13 +78,14 @@ def pack(tree: Any, tensors: dict[str, Tensor], place: str = "") -> Any:
     if isinstance(tree, Tensor | np.ndarray):
         return _pack_array(tree, tensors, place)
     if isinstance(tree, list | tuple):
-        parts = [pack(v, tensors, _join(place, i)) for i, v in enumerate(tree)]
+        inside = depth + (1 if isinstance(tree, list) else 2)  # as `unpack` goes down
+        parts = [pack(v, tensors, _join(place, i), inside) for i, v in enumerate(tree)]
         return parts if isinstance(tree, list) else {"$tuple": parts}
     if isinstance(tree, dict):
-        packed = {k: pack(v, tensors, _join(place, k)) for k, v in tree.items()}
+        packed = {k: pack(v, tensors, _join(place, k), depth + 1) for k, v in tree.items()}
         if all(isinstance(k, str) and k[:1] != "$" for k in packed):
             return packed
-        return {"$items": [[pack(k, tensors, place), v] for k, v in packed.items()]}
+        return {"$items": [[pack(k, tensors, place, depth + 1), v] for k, v in packed.items()]}
     raise NotStorable(place, tree)
 
 

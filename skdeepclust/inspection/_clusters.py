@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics.cluster import contingency_matrix
-from sklearn.utils import check_consistent_length
 
 # Petroff, "Accessible Color Sequences for Data Visualization", 2021: ten colours that people
 # with a colour vision deficiency tell apart.
@@ -79,10 +78,11 @@ def order_clusters(
     clusters = [int(k) for k in np.unique(labels[labels >= 0])]
     if y is None:
         return clusters, {}
-    check_consistent_length(labels, y)
     y = np.asarray(y)
-    if y.ndim != 1:
-        raise ValueError(f"y must be 1-D, got shape {y.shape}")
+    if y.shape != labels.shape:
+        raise ValueError(
+            f"y must hold one class for each of {len(labels)} samples, got shape {y.shape}"
+        )
     names = _match(y[labels >= 0], labels[labels >= 0])
     return [*names, *(k for k in clusters if k not in names)], names
 

@@ -34,7 +34,8 @@ class BackboneKMeans(ImageClusterer):
     n_clusters : int, default=8
         Number of clusters K.
     backbone : str, nn.Module or callable, default="auto"
-        As of the methods; ``"auto"`` is ResNet-18 for images, and no network for vectors.
+        As of the methods; ``"auto"`` is ResNet-18 for images, and no network for vectors, which
+        take no other.
     stem : {"auto", "small", "small-pool", "imagenet"}, default="auto"
         First layers of a ResNet.
     weights : None, "DEFAULT" or path, default="DEFAULT"
@@ -99,10 +100,9 @@ class BackboneKMeans(ImageClusterer):
     def _prepare(self, images: Images) -> Images:
         """Features of the network, seen once."""
         if len(images.shape) == 1:
+            self._expect_no_network()
             return images
-        named = isinstance(self.backbone, str) and self.backbone != "identity"
-        if named and self.weights is None:
-            warn_user("The network has random weights: pass weights", UserWarning)
+        self._warn_of_random_weights()
         backbone = self._backbone(images.shape, len(images), images.device)
         return Features(images, backbone, augmented=False, show=self._shows_bars)
 
@@ -110,6 +110,15 @@ class BackboneKMeans(ImageClusterer):
         name = self._backbone_name(shape, n_samples, device)
         theirs = not isinstance(name, str) and self.weights == "DEFAULT"
         return make_backbone(name, shape, self.stem, None if theirs else self.weights)
+
+    def _expect_no_network(self) -> None:
+        given = self.weights not in (None, "DEFAULT")
+        name, value = ("weights", self.weights) if given else ("backbone", self.backbone)
+        if given or not isinstance(value, str) or value not in ("auto", "identity"):
+            raise ValueError(
+                f"{name}={value!r} needs images, but X holds vectors: pass "
+                "image_shape=(channels, height, width) or leave it out"
+            )
 
     def _foresee(self, shape: tuple[int, ...], n_samples: int, device: torch.device) -> None:
         self._backbone(shape, n_samples, device)

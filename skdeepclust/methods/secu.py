@@ -1,6 +1,5 @@
 """SeCu: stable cluster discrimination (Qian, ICCV 2023), and its predecessor CoKe."""
 
-import copy
 import itertools
 from numbers import Integral, Real
 from types import SimpleNamespace
@@ -196,13 +195,14 @@ class SeCuClustering(DeepClusterer):
         assert isinstance(net.objective, SeCuObjective)
         strong = self._augmentations(images, 2)[1]
         # SCAN's learning rate; the augmentation is that of the second view.
-        stage = copy.copy(self).set_params(
+        stage = self._alone().set_params(
             max_epochs=self.self_label_epochs,
             augment=(nn.Identity(), strong),
             optimizer="adamw",
             lr=1e-4,
             schedule="constant",
             warmup_epochs=0,
+            callbacks=[*(self.callbacks or ()), *self._told(net.history)],
         )
         refined = stage._run(SelfLabelling(net.objective), images)
         taught = [row["self_labelling"] for row in refined.history if "self_labelling" in row]

@@ -5,6 +5,8 @@ from torch import Tensor
 
 __all__ = ["simplified_silhouette"]
 
+_BUDGET = 1 << 22  # elements of the largest temporary, samples x centres
+
 
 def simplified_silhouette(
     z: Tensor, centers: Tensor, labels: Tensor, trained: Tensor | None = None
@@ -48,8 +50,12 @@ def simplified_silhouette(
         centers, labels = centers[used], place[: len(labels)]
     if len(centers) == 1:
         return z.new_zeros(())
-    distance = torch.cdist(z, centers)
-    own = distance.gather(1, labels[:, None])[:, 0]
-    other = distance.scatter(1, labels[:, None], torch.inf).min(1).values
-    scale = torch.maximum(own, other)
-    return torch.where(scale > 0, (other - own) / scale, torch.zeros_like(scale)).mean()
+    rows = max(1, _BUDGET // len(centers))
+    total = z.new_zeros(())
+    for part, own_label in zip(z.split(rows), labels.split(rows), strict=True):
+        distance = torch.cdist(part, centers)
+        own = distance.gather(1, own_label[:, None])[:, 0]
+        other = distance.scatter(1, own_label[:, None], torch.inf).min(1).values
+        scale = torch.maximum(own, other)
+        total += torch.where(scale > 0, (other - own) / scale, torch.zeros_like(scale)).sum()
+    return total / len(z)

@@ -156,7 +156,7 @@ def test_a_network_of_timm():
     assert model.labels_.shape == (12,)
 
 
-@pytest.mark.filterwarnings("ignore:The network has random weights")
+@pytest.mark.filterwarnings("ignore:The frozen backbone has random weights")
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_network_of_one_size_names_the_shape_to_pass(channels, tmp_path):
     pytest.importorskip("timm", reason="timm is not installed")

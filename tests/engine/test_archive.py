@@ -109,6 +109,23 @@ def test_depth_is_bounded():
         unpack(deep, {})
 
 
+@pytest.mark.parametrize(
+    "nest", [lambda x: [x], lambda x: (x,), lambda x: {"a": x}, lambda x: {1: x}]
+)
+def test_what_is_packed_can_be_unpacked_however_deep(nest):
+    tree, refused = 0, 0
+    for _ in range(70):
+        tree = nest(tree)
+        try:
+            packed = pack(tree, {}, "card")
+        except NotStorable as error:
+            assert "nested more than 64 deep" in str(error) and str(error).startswith("card.")
+            refused += 1
+        else:
+            assert not refused and unpack(packed, {}) == tree
+    assert refused
+
+
 @pytest.mark.parametrize("when", range(1, 8))
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, when):
     path = written(tmp_path / "file", {"x": torch.zeros(3)})

@@ -106,6 +106,7 @@ def test_random_weights_are_warned_of():
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         fit(skdeepclust.IDFDClustering)
+        fit(skdeepclust.IDFDClustering, backbone="identity")  # has none
 
 
 def test_vectors_have_no_backbone_to_freeze():

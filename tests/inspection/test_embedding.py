@@ -219,7 +219,7 @@ def test_given_axes_are_used(groups):
         ({"thumbnails": 5, "images": np.zeros((60, 4))}, "holds vectors"),
         ({"max_samples": 1}, "max_samples"),
         ({"labels": [0, 1]}, "labels must have shape"),
-        ({"y": [0, 1]}, "inconsistent numbers of samples"),
+        ({"y": [0, 1]}, "y must hold one class for each of"),
         ({"embedding": np.full((60, 4), np.nan)}, "at least 2 finite rows"),
     ],
 )

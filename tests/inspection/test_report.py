@@ -289,7 +289,7 @@ def test_the_page_replaces_another_whole_or_not_at_all(tmp_path, monkeypatch):
     [
         ({"max_images": 1}, "max_images"),
         ({"map_method": "sne"}, "map_method"),
-        ({"y": [1, 2]}, "inconsistent"),
+        ({"y": [1, 2]}, "y must hold one class for each of"),
     ],
 )
 def test_bad_input(options, words):

@@ -107,7 +107,7 @@ def test_given_axes_are_used(groups):
         ({"labels": [0, 1]}, "labels must have shape"),
         ({"labels": [3] * 65}, "2 clusters at least"),
         ({"labels": np.arange(65)}, "65 of 65 rows"),
-        ({"y": [0, 1]}, "inconsistent numbers of samples"),
+        ({"y": [0, 1]}, "y must hold one class for each of"),
         ({"max_samples": 1}, "max_samples"),
         ({"embedding": np.full((65, 4), np.nan)}, "0 of 0 rows"),
     ],

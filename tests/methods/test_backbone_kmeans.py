@@ -70,6 +70,23 @@ def test_folders_and_broken_files(tmp_path):
     assert model.skipped_ == [str(tmp_path / "20.png")]
 
 
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"backbone": "resnet18"}, "backbone='resnet18' needs images"),
+        ({"backbone": "nonsense"}, "backbone='nonsense' needs images"),
+        ({"backbone": nn.Flatten()}, "backbone=Flatten.* needs images"),
+        ({"weights": "nowhere.pt"}, "weights='nowhere.pt' needs images"),
+    ],
+)
+def test_vectors_go_through_no_network(given, named):
+    rows = np.random.default_rng(0).normal(size=(20, 12))
+    with pytest.raises(ValueError, match=f"{named}, but X holds vectors: pass image_shape="):
+        BackboneKMeans(2, **given).fit(rows)
+    for backbone in ("auto", "identity"):
+        assert BackboneKMeans(2, backbone=backbone).fit(rows).labels_.max() == 1
+
+
 def test_weights_of_modules_are_their_own_and_names_need_some(monkeypatch):
     def offline(name):
         raise ValueError("weights='DEFAULT' could not be downloaded")

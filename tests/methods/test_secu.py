@@ -1183,6 +1183,15 @@ def test_all_of_a_stage_is_in_train_mode(blobs):
     assert modes[1:] and all(mode == {True} for mode in modes[1:])
 
 
+def test_an_interrupted_training_is_told_of_all_epochs(blobs):
+    class Interrupt(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            raise KeyboardInterrupt
+
+    with pytest.warns(UserWarning, match="interrupted after 1 of 5 epochs"):
+        quick(max_epochs=3, self_label_epochs=2, callbacks=[Interrupt()]).fit(blobs)
+
+
 def test_self_labelling_that_teaches_nothing_is_warned_of(blobs):
     with pytest.warns(ConvergenceWarning, match="self_label_epochs: no prediction .* above 0.99"):
         vague = quick(self_label_epochs=2).fit(blobs)

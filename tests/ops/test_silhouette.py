@@ -16,8 +16,10 @@ def naive(z, centers, labels):
     return np.mean(values)
 
 
+@pytest.mark.parametrize("budget", [1, 45, 1 << 22])
 @pytest.mark.parametrize("k", [2, 5])
-def test_it_is_the_mean_of_the_formula(k):
+def test_it_is_the_mean_of_the_formula(k, budget, monkeypatch):
+    monkeypatch.setattr("skdeepclust.ops.silhouette._BUDGET", budget)
     generator = torch.Generator().manual_seed(k)
     z = torch.randn(40, 3, generator=generator, dtype=torch.float64)
     centers = torch.randn(k, 3, generator=generator, dtype=torch.float64)
