@@ -23,7 +23,7 @@ from skdeepclust.backbones import make_backbone
 from skdeepclust.backbones.mlp import Flatten
 from skdeepclust.clusterer import COUNT, ImageClusterer
 from skdeepclust.engine.checkpoint import Checkpoint, described
-from skdeepclust.engine.device import PRECISIONS, resolve_precision
+from skdeepclust.engine.device import PRECISIONS, memory_error, resolve_precision
 from skdeepclust.engine.frozen import Features, FrozenViews, standardised
 from skdeepclust.engine.images import Images
 from skdeepclust.engine.net import ObjectiveNet
@@ -32,7 +32,6 @@ from skdeepclust.engine.optim import OPTIMIZERS
 from skdeepclust.engine.progress import EpochLines, ProgressBar
 from skdeepclust.engine.resolution import Resolution, check_resolution
 from skdeepclust.engine.schedule import SCHEDULES, Schedule
-from skdeepclust.engine.step import is_out_of_memory
 from skdeepclust.engine.stream import STORAGES
 from skdeepclust.engine.tasks import EpochTasks
 from skdeepclust.engine.warn import warn_user
@@ -252,13 +251,9 @@ class DeepClusterer(ImageClusterer):
             backbone = self._backbone(images.shape, len(images), images.device)
             images.expect(backbone)
         self._check_resolution(images.shape, backbone)
-        try:
+        dims = f"embedding_dim={self.embedding_dim} and hidden_dim={self.hidden_dim}"
+        with memory_error(f"Networks with {dims} do not fit the memory"):
             objective = self._objective(backbone, self._hp(len(images)))
-        except RuntimeError as error:
-            if is_out_of_memory(error):
-                dims = f"embedding_dim={self.embedding_dim} and hidden_dim={self.hidden_dim}"
-                raise MemoryError(f"Networks with {dims} do not fit the memory") from error
-            raise
         return self._run(objective, images)
 
     def _check_resolution(self, shape: tuple[int, ...], backbone: nn.Module) -> None:

@@ -152,10 +152,14 @@ class ImageClusterer(TransformingClusterer):
     def _record(self, images: Images) -> None:
         """What was built and how it ran, for ``save``: parameters may be set to others later."""
         net = self.net_
-        shape = self.image_shape_in_ or (self.n_features_in_,)
-        built = structure_for(self, shape, len(images), images.device)
+        built = structure_for(self, self._sample_shape, len(images), images.device)
         net.structure = built | {"stage": net.objective.stage}
         net.resolved = resolved(self)
+
+    @property
+    def _sample_shape(self) -> tuple[int, ...]:
+        """Of one training sample: (C, H, W) or (n_features,)."""
+        return self.image_shape_in_ or (self.n_features_in_,)
 
     @property
     def _shows_bars(self) -> bool:
@@ -325,7 +329,7 @@ class ImageClusterer(TransformingClusterer):
         if any(getattr(type(self), name) is not getattr(ImageClusterer, name) for name in names):
             return None
         images = self._images(X)
-        z, proba = self.net_.infer(images)
+        z, proba = self.net_.embed_and_infer(images)
         labels, unreadable = proba.argmax(1), _unreadable(images)
         z[unreadable], labels[unreadable], proba[unreadable] = np.nan, -1, np.nan
         return z, labels, proba
@@ -439,7 +443,6 @@ class ImageClusterer(TransformingClusterer):
         if self.image_shape_in_ is None:
             return
         views = self.net_.module_.views
-        views = getattr(views, "images", views)  # of a frozen backbone
         low, span = float(views.low), float(views.span)
         high = low + span
         least, most = _range(samples, (low, high))

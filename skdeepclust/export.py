@@ -8,9 +8,9 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from skdeepclust._errors import first_line
 from skdeepclust.clusterer import ImageClusterer
 from skdeepclust.engine.archive import replacing
-from skdeepclust.engine.frozen import FrozenViews
 from skdeepclust.engine.net import ObjectiveNet
 from skdeepclust.engine.objective import Learner
 
@@ -100,10 +100,8 @@ def _check(estimator: Any, dtype: str) -> None:
 def _example(estimator: ImageClusterer, dtype: str) -> Tensor:
     """Two samples of the shape and type that the graph takes."""
     net: ObjectiveNet = estimator.net_
-    views: Any = net.module_.views
-    seen = views.images if isinstance(views, FrozenViews) else views
-    shape = estimator.image_shape_in_ or (estimator.n_features_in_,)
-    eight_bits = len(shape) == 3 and float(seen.low) == 0 and float(seen.span) == 255
+    views, shape = net.module_.views, estimator._sample_shape
+    eight_bits = len(shape) == 3 and float(views.low) == 0 and float(views.span) == 255
     narrow = dtype == "uint8" or (dtype == "auto" and eight_bits)
     kind = torch.uint8 if narrow else torch.float32
     return torch.zeros(2, *shape, dtype=kind, device=net.device)
@@ -124,7 +122,7 @@ def _graph(estimator: ImageClusterer, example: Tensor, opset: int | None) -> byt
             verbose=False,
         )
     except torch.onnx.OnnxExporterError as error:
-        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        reason = first_line(error.__cause__ or error)
         kind = type(estimator).__name__
         raise ValueError(f"{kind} with this backbone cannot be an ONNX graph: {reason}") from error
     assert program is not None  # as always without a file

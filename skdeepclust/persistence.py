@@ -126,7 +126,7 @@ def _card(estimator: Any, params: dict[str, Any], omit: list[str]) -> dict[str, 
     return {
         "method": type(estimator).__name__,
         "data": {
-            "shape": [len(labels), *(estimator.image_shape_in_ or (estimator.n_features_in_,))],
+            "shape": [len(labels), *estimator._sample_shape],
             "kind": "vectors" if estimator.image_shape_in_ is None else "images",
         },
         "n_clusters": estimator.n_clusters,

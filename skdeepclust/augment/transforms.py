@@ -82,18 +82,18 @@ class RandomResizedCrop(_Drawn):
         self.scale = _check_range("scale", scale, above=0.0, high=1.0)
         self.ratio = _check_range("ratio", ratio, above=0.0)
 
-    def forward(self, x: Tensor, stretch: Tensor | None = None) -> Tensor:
-        """Crop each image of ``x``, shape (B, C, H, W), and resize it.
-
-        Where images were squeezed into the shape of ``x``, ``stretch`` (B,) says how much wider
-        they were in proportion: boxes have their ratio in the image as it was.
-        """
-        stretch, size = (stretch, self.size) if self._told is None else self._told
+    def forward(self, x: Tensor) -> Tensor:
+        """Crop each image of ``x``, shape (B, C, H, W), and resize it."""
+        stretch, size = self._told or (None, self.size)
         return F.crop_resize(x, self.draw_boxes(x, stretch), size)
 
     @contextlib.contextmanager
     def told(self, stretch: Tensor | None, size: tuple[int, int] | None) -> Iterator[None]:
-        """Crop with that ``stretch``, and to that ``size`` if it is one, however it is called."""
+        """Crop images that were squeezed, and to another ``size`` if it is one.
+
+        ``stretch`` (B,) says how much wider they were in proportion: boxes have their ratio in
+        the image as it was.
+        """
         self._told = stretch, size or self.size
         try:
             yield

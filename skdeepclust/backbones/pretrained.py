@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skdeepclust._errors import first_line
+
 __all__ = [
     "check_file",
     "fixed_size",
@@ -172,7 +174,7 @@ def make_timm(name: str, channels: int, weights: Any) -> nn.Module:
             name, pretrained=weights == "DEFAULT", num_classes=0, in_chans=channels
         )
     except Exception as error:  # unknown, or not to be downloaded
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        reason = first_line(error)
         raise ValueError(f"backbone='timm:{name}', weights={weights!r}: {reason}") from error
     made.num_features = getattr(made, "head_hidden_size", made.num_features)
     if weights not in (None, "DEFAULT"):

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from skdeepclust._errors import first_line
 from skdeepclust.augment.functional import LUMA
 from skdeepclust.engine.heif import is_heif, open_heif
 
@@ -204,7 +205,7 @@ def decode(path: str | os.PathLike[str], least: tuple[int, int] | None = None) -
 def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
-    first = (str(error).strip() or repr(error)).splitlines()[0]
+    first = first_line(error)
     return "no image of a known format" if "cannot identify" in first else first
 
 

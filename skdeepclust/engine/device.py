@@ -1,14 +1,28 @@
 """Where to compute, and in what floating type."""
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
+from skdeepclust._errors import first_line
 from skdeepclust.ops.precision import fast_bfloat16
 
-__all__ = ["PRECISIONS", "channels_last", "inference_batch", "resolve_device", "resolve_precision"]
+__all__ = [
+    "PRECISIONS",
+    "channels_last",
+    "deliver",
+    "inference_batch",
+    "is_out_of_memory",
+    "memory_error",
+    "resolve_device",
+    "resolve_precision",
+]
 
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 PRECISIONS = ("auto", "float32", "float64", *_AUTOCAST)
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
@@ -17,7 +31,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
     Parameters
     ----------
     device : str or torch.device
-        "auto" takes CUDA, then MPS, then the CPU.
+        "auto" takes the accelerator that torch finds, such as CUDA or MPS, or else the CPU.
 
     Returns
     -------
@@ -38,7 +52,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
     try:
         torch.empty(1, device=found)
     except Exception as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ValueError(
             f"device={str(device)!r} is not available here, device='auto' takes what is: {reason}"
         ) from error
@@ -82,3 +96,26 @@ def inference_batch(device: torch.device) -> int:
 def channels_last(x: Tensor) -> Tensor:
     """The memory layout in which convolutions are fastest; vectors stay as they are."""
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+
+
+def deliver(x: Tensor, device: torch.device) -> Tensor:
+    """Copy from the host to a device, on CUDA while that still computes."""
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that there is no memory, on whatever device."""
+    # Only CUDA has a type of its own for it.
+    told = isinstance(error, RuntimeError) and any(t in str(error) for t in _OUT_OF_MEMORY)
+    return told or isinstance(error, torch.OutOfMemoryError | MemoryError)
+
+
+@contextlib.contextmanager
+def memory_error(message: str) -> Iterator[None]:
+    """Say in a MemoryError what did not fit, whatever the device calls that."""
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise MemoryError(message) from error
+        raise

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from skdeepclust.augment.views import Views
-from skdeepclust.engine.device import channels_last, inference_batch
+from skdeepclust.engine.device import channels_last, inference_batch, memory_error
 from skdeepclust.engine.images import Images
 from skdeepclust.engine.progress import shown
 from skdeepclust.engine.warn import warn_user
@@ -41,7 +41,8 @@ class Features(Images):
         views = standardised(source, []).to(source.device, source.dtype)
         size = inference_batch(source.device)
         batches = shown(source.padded(size), -(-len(source) // size), "Features", "batch", show)
-        with torch.no_grad():
+        what = f"Batches of {size} images do not fit the memory of {source.device}"
+        with torch.no_grad(), memory_error(f"{what}: take smaller images"):
             seen = [backbone(channels_last(views.plain(x)))[:real].cpu() for x, real in batches]
         super().__init__(torch.cat(seen).numpy(), source.device, source.dtype)
         self.source = source
@@ -90,6 +91,16 @@ class FrozenViews(nn.Module):
         self.backbone = backbone
         self.features = features
         self.precision = precision
+
+    @property
+    def low(self) -> Tensor:
+        """Of the images: what scaling maps to 0."""
+        return self.images.low
+
+    @property
+    def span(self) -> Tensor:
+        """Of the images: what scaling divides by."""
+        return self.images.span
 
     @property
     def mean(self) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skdeepclust.engine.device import deliver
 from skdeepclust.ops.collective import own_share, world_size
 
 __all__ = ["CHUNK", "Batches", "Images", "Statistics"]
@@ -117,10 +118,7 @@ class Images:
     def _take(self, data: Any, index: Tensor) -> Tensor:
         if self._resident:
             return data[index]
-        rows = self._tensor(data[index.numpy()])
-        if self.device.type == "cuda":  # copied while the device still computes
-            return rows.pin_memory().to(self.device, non_blocking=True)
-        return rows.to(self.device)
+        return deliver(self._tensor(data[index.numpy()]), self.device)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         if array.dtype != np.uint8:

@@ -12,7 +12,7 @@ from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
 from skdeepclust.engine.checkpoint import Stage
-from skdeepclust.engine.device import inference_batch
+from skdeepclust.engine.device import inference_batch, memory_error
 from skdeepclust.engine.health import Health, collapsed, feature_std
 from skdeepclust.engine.images import Batches, Images
 from skdeepclust.engine.loop import Diverged, Loop
@@ -208,24 +208,22 @@ class ObjectiveNet(NeuralNet):
 
     # -- one epoch --------------------------------------------------------------------
 
-    def run_single_epoch(
-        self,
-        iterator: Batches | None,
-        training: bool,
-        prefix: str,
-        step_fn: Callable[..., dict[str, Any]],
-        **fit_params: Any,
-    ) -> None:
-        """Train one epoch; the sums of the losses leave the device once, at its end."""
-        if iterator is None:
-            return
+    def train_epoch(self, batches: Batches) -> None:
+        """Train one epoch, with all that listens to it."""
+        data = {"dataset_train": batches.images, "dataset_valid": None}
+        self.notify("on_epoch_begin", **data)
+        self._take_steps(batches)
+        self.notify("on_epoch_end", **data)
+
+    def _take_steps(self, batches: Batches) -> None:
+        """One for each batch; the sums of the losses leave the device once, at the end."""
         loop = self.loop
-        for batch in iterator:
+        for batch in batches:
             loop.signals.stepping = True
-            self.notify("on_batch_begin", batch=batch, training=training)
-            step = step_fn(batch, **fit_params)
+            self.notify("on_batch_begin", batch=batch, training=True)
+            step = self.train_step(batch)
             loop.count({"loss": step["loss"], **step["y_pred"]}, len(batch["index"]))
-            self.notify("on_batch_end", batch=batch, training=training, **step)
+            self.notify("on_batch_end", batch=batch, training=True, **step)
             loop.heed()
         epoch = loop.end()
         sums = torch.stack(list(epoch["totals"].values()))
@@ -233,14 +231,7 @@ class ObjectiveNet(NeuralNet):
         values = sums.tolist()
         self.record = {k: v / epoch["steps"] for k, v in zip(epoch["totals"], values, strict=True)}
         self._samples = epoch["samples"]
-        self.history.record(prefix + "_batch_count", epoch["steps"])
-
-    def train_epoch(self, batches: Batches) -> None:
-        """Train one epoch, with all that listens to it."""
-        data = {"dataset_train": batches.images, "dataset_valid": None}
-        self.notify("on_epoch_begin", **data)
-        self.run_single_epoch(batches, training=True, prefix="train", step_fn=self.train_step)
-        self.notify("on_epoch_end", **data)
+        self.history.record("train_batch_count", epoch["steps"])
 
     def fit_loop(self, X: Images, y: Any = None, epochs: int | None = None, **kwargs: Any) -> Any:
         """Train all epochs, and remember whether the user interrupted them."""
@@ -276,6 +267,8 @@ class ObjectiveNet(NeuralNet):
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Start the run."""
         super().on_train_begin(net, X=X, y=y, **kwargs)
+        if self.optimizer_ is None:
+            raise ValueError(f"{type(self.objective).__name__} has no parameters to train")
         self._listening: dict[str, list[Any]] = {}
         self.interrupted = False
         self._masks = self._infinite()  # as a backbone of the user's may have them
@@ -383,7 +376,7 @@ class ObjectiveNet(NeuralNet):
         return p.cpu().numpy()
 
     @torch.no_grad()
-    def infer(self, images: Images) -> tuple[np.ndarray, np.ndarray]:
+    def embed_and_infer(self, images: Images) -> tuple[np.ndarray, np.ndarray]:
         """What `embed` and `infer_proba` give, float32, in one pass over the images."""
         where, objective = self._results, self.objective
         both = self._infer_all(
@@ -401,9 +394,11 @@ class ObjectiveNet(NeuralNet):
         like = head(self.objective.centers[:0])
         # One block from the start: many small ones that stay would break up the memory.
         rows, done = like.new_empty(max(0, min(stop, n) - start), like.shape[1]), 0
-        for x, real in images.padded(size, share):
-            rows[done : done + real] = head(self.module_.embed(x))[:real]
-            done += real
+        what = f"Batches of {size} samples do not fit the memory of {self._where}"
+        with memory_error(f"{what}: take smaller images"):
+            for x, real in images.padded(size, share):
+                rows[done : done + real] = head(self.module_.embed(x))[:real]
+                done += real
         return collective.gather_share(rows, slice(start, stop), n)
 
     @property

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed.rendezvous import rendezvous
 
+from skdeepclust._errors import first_line
 from skdeepclust.augment.views import Views
 from skdeepclust.ops.collective import (
     LostRankError,
@@ -182,7 +183,7 @@ def _inquest(me: int, n_ranks: int, error: Exception) -> str:
         who = f"rank {', '.join(silent)}" if silent else who
     return (
         f"{who} ended without an error of its own (was it killed, or out of memory?), or cannot "
-        f"be reached: {str(error).splitlines()[0]}"
+        f"be reached: {first_line(error)}"
     )
 
 

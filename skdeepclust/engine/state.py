@@ -28,14 +28,14 @@ def capture(loop: Any) -> dict[str, Any]:
         A tree for `skdeepclust.engine.tree.pack`; nothing in it changes any more.
     """
     net = loop.net
-    run, optimizer = net.run, net.optimizer_
+    run = net.run
     return {
         "epoch": run.epoch,
         "step": run.step,
         "lr_share": run.lr_share,
         "tensors": _cloned(_tensors(net.module_)),
         "flags": _flags(net.objective),
-        "optimizer": None if optimizer is None else _cloned(optimizer.state_dict()),
+        "optimizer": _cloned(net.optimizer_.state_dict()),
         "scaler": _cloned(net.scaler.state_dict()),
         "health": _cloned(vars(net.health)),
         "history": net.rows[: run.epoch],
@@ -63,8 +63,7 @@ def restore(loop: Any, state: dict[str, Any]) -> None:
     for name, value in state["tensors"].items():
         _put(net.module_, name, value)
     vars(net.objective).update(state["flags"])
-    if net.optimizer_ is not None:
-        _restore_optimizer(net.optimizer_, state["optimizer"])
+    _restore_optimizer(net.optimizer_, state["optimizer"])
     net.scaler.load_state_dict(state["scaler"])
     health = _cloned(state["health"])
     if health["previous"] is not None:

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from skdeepclust._errors import first_line
+from skdeepclust.engine.device import is_out_of_memory
 from skdeepclust.engine.objective import Learner
 from skdeepclust.engine.processes import OwnRandomNumbers
 from skdeepclust.engine.recorded import RecordedViews
@@ -13,9 +15,7 @@ from skdeepclust.engine.warn import warn_user
 from skdeepclust.ops import collective
 from skdeepclust.ops.collective import rank, world_size
 
-__all__ = ["Gradients", "is_out_of_memory"]
-
-_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+__all__ = ["Gradients"]
 
 
 class Gradients:
@@ -96,7 +96,7 @@ class Gradients:
 
     def _give_up(self, error: Exception) -> None:
         self._close_compiled()
-        message = f"compile=True has no effect, the step does not compile: {_first_line(error)}"
+        message = f"compile=True has no effect, the step does not compile: {first_line(error)}"
         warn_user(message, UserWarning)
 
     def _differentiate(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -132,7 +132,7 @@ class Gradients:
             if is_out_of_memory(error):
                 raise
             self.views = None
-            message = f"The views cannot be recorded, and take longer: {_first_line(error)}"
+            message = f"The views cannot be recorded, and take longer: {first_line(error)}"
             warn_user(message, UserWarning)
             return None
 
@@ -162,17 +162,6 @@ class Gradients:
                 return False
             raise
         return True
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that there is no memory, on whatever device."""
-    # Only CUDA has a type of its own for it.
-    told = isinstance(error, RuntimeError) and any(t in str(error) for t in _OUT_OF_MEMORY)
-    return told or isinstance(error, torch.OutOfMemoryError | MemoryError)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or repr(error)).splitlines()[0]
 
 
 def _is_of_the_compiler(error: Exception) -> bool:

@@ -13,6 +13,7 @@ from joblib import cpu_count
 from torch import Tensor
 
 from skdeepclust.engine.decode import UnreadableImage
+from skdeepclust.engine.device import deliver
 from skdeepclust.engine.images import CHUNK, Images, Statistics
 from skdeepclust.engine.lazy import LazyImages, Picture
 from skdeepclust.engine.progress import shown
@@ -87,7 +88,7 @@ class Streamed(Images):
         for index, pictures in self._ahead(indices):
             plain = torch.stack([picture.plain for picture in pictures])
             fill = plain[-1:].expand(size - len(index), -1, -1, -1)
-            yield torch.cat([plain, fill]).to(self.device), len(index)
+            yield deliver(torch.cat([plain, fill]), self.device), len(index)
 
     def readable(self) -> Iterator[Picture]:
         """All images that can be read, in order."""
@@ -130,9 +131,7 @@ class Streamed(Images):
         return self._deliver({"x": x, "index": index, "stretch": stretch})
 
     def _deliver(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        if self.device.type == "cuda":  # copied while the device still computes the batch before
-            return {k: v.pin_memory().to(self.device, non_blocking=True) for k, v in batch.items()}
-        return {k: v.to(self.device) for k, v in batch.items()}
+        return {name: deliver(rows, self.device) for name, rows in batch.items()}
 
 
 def _resolved(index: Tensor, futures: list[Future[Picture]]) -> tuple[Tensor, list[Picture]]:

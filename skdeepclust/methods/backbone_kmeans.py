@@ -15,7 +15,6 @@ from skdeepclust.engine.frozen import Features, standardised
 from skdeepclust.engine.images import Images
 from skdeepclust.engine.net import ObjectiveNet
 from skdeepclust.engine.objective import Learner, Objective
-from skdeepclust.engine.warn import warn_user
 from skdeepclust.ops.kmeans import kmeans
 from skdeepclust.persistence import blank, rebuilt_backbone
 

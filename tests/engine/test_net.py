@@ -397,3 +397,9 @@ def test_the_next_fit_after_ctrl_c_is_a_whole_one(blobs):
 def test_small_data_take_small_batches(method, n_samples, expected):
     assert getattr(skdeepclust, method)(10)._batch_size(n_samples) == expected
     assert getattr(skdeepclust, method)(10, batch_size=32)._batch_size(n_samples) == 32
+
+
+def test_an_objective_without_parameters_is_refused(blobs, monkeypatch):
+    monkeypatch.setattr("skdeepclust.methods.idfd.IDFDObjective.param_groups", lambda self: [])
+    with pytest.raises(ValueError, match="IDFDObjective has no parameters to train"):
+        skdeepclust.IDFDClustering(3, max_epochs=1).fit(blobs[0])

@@ -59,6 +59,29 @@ def test_nothing_fits():
         fit(torch.OutOfMemoryError("out of memory"), 1)
 
 
+class Full(nn.Flatten):
+    """A backbone on a device that has become full."""
+
+    num_features, full = 64, False
+
+    def forward(self, x):
+        if Full.full and len(x) > 2:  # a trial passes
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_inference_says_what_does_not_fit(frozen, monkeypatch):
+    X, _ = make_image_blobs(60, random_state=0)
+    model = CDCClustering(3, max_epochs=1, backbone=Full(), freeze_backbone=frozen, random_state=0)
+    model.fit(X)
+    monkeypatch.setattr(Full, "full", True)
+    told = "Batches of 128 .* do not fit the memory of cpu: take smaller images"
+    for ask in (model.predict, model.transform, model.fit) if frozen else (model.predict,):
+        with pytest.raises(MemoryError, match=told):
+            ask(X)
+
+
 def test_other_errors_pass():
     with pytest.raises(RuntimeError, match="mine"):
         fit(RuntimeError("mine"), 40)
