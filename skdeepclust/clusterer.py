@@ -143,7 +143,7 @@ class ImageClusterer(TransformingClusterer):
                 with self._kept(images):
                     self.net_ = self._train(images)
                 labels = self._conclude(images)
-            self.labels_ = _with_gaps(labels, len(samples), list(unreadable), -1)
+            self.labels_ = _with_gaps(labels, len(samples), list(unreadable))
             self._record(images)
             self._report()
         tasks.call_on_fit_task_end(estimator=self, X=X, y=y)
@@ -539,11 +539,11 @@ def _unreadable(images: Images) -> list[int]:
     return list(images.unreadable) if isinstance(images, Streamed) else []
 
 
-def _with_gaps(values: np.ndarray, n: int, gaps: list[int], fill: int) -> np.ndarray:
-    """Values of the n samples: those that there are, and `fill` at the gaps between them."""
+def _with_gaps(values: np.ndarray, n: int, gaps: list[int]) -> np.ndarray:
+    """Values of the n samples: those that there are, and -1 at the gaps between them."""
     if not gaps:
         return values
-    whole = np.full(n, fill, values.dtype)
+    whole = np.full(n, -1, values.dtype)
     whole[np.setdiff1d(np.arange(n), gaps)] = values
     return whole
 

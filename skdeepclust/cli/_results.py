@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    "MODEL",
     "classes_of",
     "duration",
     "fit_quietly",
@@ -31,7 +32,7 @@ __all__ = [
     "write_labels",
 ]
 
-_MODEL = "model.safetensors"
+MODEL = "model.safetensors"
 
 
 @contextlib.contextmanager
@@ -100,7 +101,7 @@ def open_model(args: argparse.Namespace) -> Any:
     """Load the model that an argument names, be it file, its folder, or what fit has written."""
     from skdeepclust.persistence import load
 
-    places = [args.model, args.model / _MODEL, args.model / "model" / _MODEL]
+    places = [args.model, args.model / MODEL, args.model / "model" / MODEL]
     found = [place for place in places if place.is_file()]
     if not found:
         missing = f"MODEL={str(args.model)!r} holds no model: make one by skdeepclust fit"

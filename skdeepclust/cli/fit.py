@@ -29,6 +29,7 @@ from skdeepclust.cli._arguments import (
     short,
 )
 from skdeepclust.cli._results import (
+    MODEL,
     classes_of,
     duration,
     fit_quietly,
@@ -147,7 +148,7 @@ def _numbers(text: str) -> int | range:
 def _run(args: argparse.Namespace) -> dict[str, Any]:
     model = _estimator(args)
     with told_warnings() as told:
-        images, names = read_folder(args, model.image_shape)
+        images, names = _read(args, model)
         classes = classes_of(args.classes, names)
         out = args.out or Path(f"{args.folder.resolve().name}_clusters")
         _check(args, len(images), args.n_clusters or model.n_clusters, out)
@@ -162,6 +163,16 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
     result |= {"seconds": round(seconds, 2), "warnings": told}
     _print_result(result)
     return result
+
+
+def _read(args: argparse.Namespace, model: Any) -> tuple[Any, list[str]]:
+    """Images of the folder and their names; --size keeps grey ones grey."""
+    sized = args.size and "image_shape" not in dict(args.set)
+    images, names = read_folder(args, None if sized else model.image_shape)
+    if not sized:
+        return images, names
+    model.set_params(image_shape=(images.shape[1], args.size, args.size))
+    return read_folder(args, model.image_shape)
 
 
 def _check(args: argparse.Namespace, n_images: int, n_clusters: int | range, out: Path) -> None:
@@ -201,7 +212,6 @@ def _chosen_parameters(args: argparse.Namespace, known: list[str]) -> dict[str, 
         "max_epochs": args.epochs,
         "weights": args.weights,
         "device": args.device,
-        "image_shape": args.size and (3, args.size, args.size),
         "on_error": "skip",
         "random_state": args.seed,
     }
@@ -333,7 +343,7 @@ def _write(
     write_labels(out / "labels.csv", names, labels, classes)
     (out / "model").mkdir(exist_ok=True)
     found = scores(classes, labels)
-    model.save(out / "model" / "model.safetensors", card={"scores": found} if found else None)
+    model.save(out / "model" / MODEL, card={"scores": found} if found else None)
     if args.sort:
         sort_files(args.sort, args.folder, names, labels, out / "clusters")
     last = model.history_[-1] if model.history_ else {}

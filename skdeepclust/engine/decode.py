@@ -66,9 +66,9 @@ class MissingImage(UnreadableImage, FileNotFoundError):
 class Header(NamedTuple):
     """What a file says of its image before it is decoded: (0, 0) where it cannot be used."""
 
-    height: int
-    width: int
-    grey: bool
+    height: int = 0
+    width: int = 0
+    grey: bool = False
 
 
 def read_header(path: str) -> Header:
@@ -77,7 +77,7 @@ def read_header(path: str) -> Header:
         with _open(path) as image:
             return _header(image)
     except Exception:  # Pillow raises anything on files that are none; decoding will tell
-        return Header(0, 0, False)
+        return Header()
 
 
 def header_of(image: Image.Image) -> Header:
@@ -93,7 +93,7 @@ def header_of(image: Image.Image) -> Header:
 
 def _header(image: Image.Image) -> Header:
     if image.mode == "F":
-        return Header(0, 0, False)
+        return Header()
     # The class's own method: that of PNG files decodes the image to look for more.
     turned = Image.Image.getexif(image).get(_ORIENTATION, 1) in _TURNED
     tags = getattr(image, "tag_v2", None)  # of a TIFF, which newer versions of Pillow turn

@@ -72,7 +72,7 @@ class ImageItems(LazyImages):
                     return header_of(image)
             channels, height, width = _as_tensor(image).shape
         except Exception:  # decoding will tell
-            return Header(0, 0, False)
+            return Header()
         return Header(height, width, channels == 1)
 
     def _like(self, index: Any = slice(None), shape: Shape | None = None) -> Self:

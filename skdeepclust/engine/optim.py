@@ -59,7 +59,10 @@ class LARS(Optimizer):
             size, slope = p.norm(), grad.norm()
             ratio = group["trust"] * size / slope
             grad = grad * torch.where((size > 0) & (slope > 0), ratio, 1.0)
-        buffer = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
+        state = self.state[p]
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(p)
+        buffer = state["momentum_buffer"]
         buffer.mul_(group["momentum"]).add_(grad)
         p.add_(buffer, alpha=-group["lr"])
 

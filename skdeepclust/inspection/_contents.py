@@ -178,23 +178,20 @@ def _pack(values: np.ndarray, kind: str) -> list[str]:
 # -- of files and settings --------------------------------------------------------------------
 
 
-def relative_names(names: Sequence[str] | None) -> tuple[str | None, list[str] | None]:
+def relative_names(names: Sequence[str]) -> tuple[str | None, list[str]]:
     """Split the names of files into the folder of all and the rest, with forward slashes.
 
     Parameters
     ----------
-    names : sequence of str or None
+    names : sequence of str
         Paths, or what stands for them.
 
     Returns
     -------
     folder : str or None
         None where the names are not those of files.
-    names : list of str or None
-        None if `names` is.
+    names : list of str
     """
-    if names is None:
-        return None, None
     if not any(map(os.path.lexists, names)):
         return None, [_text(name) for name in names]
     paths = [os.path.abspath(name) for name in names]

@@ -158,7 +158,9 @@ def test_a_folder_that_is_called_like_a_home(photos):
 
 def test_photographs_call_for_it_too(photos, capsys, monkeypatch):
     monkeypatch.setattr("skdeepclust.cli.fit._FEW", 10)
-    assert cli.main(["fit", "photos", "--no-report", "--size", "16", *FAST]) == 0
+    assert (
+        cli.main(["fit", "photos", "--no-report", "--set", "image_shape=(3, 16, 16)", *FAST]) == 0
+    )
     told = capsys.readouterr().out
     assert "If these are photographs, compare with --method kmeans" in told
     assert "8 clusters, for want of -k (-k 2-20 chooses a number), 2 epochs" in told
@@ -220,7 +222,7 @@ def test_size_and_parameters_reach_the_method(photos):
     more = ["--size", "12", "--set", "lr=0.002", "--seed", "7", "--no-report"]
     assert cli.main(["fit", "photos", "-k", "3", *FAST, *more]) == 0
     model = load("photos_clusters/model/model.safetensors")
-    assert model.image_shape_in_ == (3, 12, 12)
+    assert model.image_shape_in_ == (1, 12, 12)  # grey files stay grey
     assert (model.lr, model.random_state) == (0.002, 7)
 
 
