@@ -303,7 +303,8 @@ Recipe `paper` has the published epochs and settings, see [recipes](recipes.md),
 precision: it computes in bfloat16 where the device is made for that. `fast` has the same method and
 network with a schedule made for the clock, for CIFAR-10 alone; its values stand
 [below](#the-fast-recipes) with their reasons. The network is a ResNet-18 if nothing else is
-said. "Asked for" is ACC and minutes on one H200.
+said: of ProPos and BYOL, `paper` is then the recipe `"cifar10-resnet18"`, and `"cifar10"` the row
+with ResNet-34. "Asked for" is ACC and minutes on one H200.
 
 {{cifar10}}
 
