@@ -21,7 +21,7 @@ images, target = images[:1200], target[:1200]
 # Every method is an estimator
 # ----------------------------
 #
-# A perceptron (``backbone="mlp"``) and 30 epochs make this a matter of seconds. Leave both away for
+# A perceptron (``backbone="mlp"``) and 30 epochs make this a matter of seconds. Leave both out for
 # the defaults, a small convolutional network and a longer training, which find far more.
 
 short = {"n_clusters": 10, "backbone": "mlp", "max_epochs": 30, "random_state": 0}

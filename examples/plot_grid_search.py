@@ -21,8 +21,8 @@ images, target = images[:600], target[:600]
 # One split, of everything
 # ------------------------
 #
-# ``TransductiveSplit`` fits and scores on the same images. There is nothing to overfit to: no class
-# takes part in ``fit``. ``refit`` names the score that decides.
+# ``TransductiveSplit`` fits and scores on the same images. No class takes part in
+# ``fit``. ``refit`` names the score that decides.
 #
 # - ``hungarian_accuracy_scorer`` needs ``y``, the classes.
 # - ``stability_scorer`` does not: it trains again and asks whether the same clusters come out.
