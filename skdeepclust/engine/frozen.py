@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from skdeepclust.augment.views import Views
-from skdeepclust.engine.device import channels_last, inference_batch, memory_error
+from skdeepclust.engine.device import channels_last
 from skdeepclust.engine.images import Images
-from skdeepclust.engine.progress import shown
+from skdeepclust.engine.inference import collecting_device, infer_all
+from skdeepclust.engine.stream import fits
 from skdeepclust.engine.warn import warn_user
 
 __all__ = ["Features", "FrozenViews", "standardised"]
@@ -39,12 +40,13 @@ class Features(Images):
         backbone.to(source.device, source.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         backbone.requires_grad_(False).eval()
         views = standardised(source, []).to(source.device, source.dtype)
-        size = inference_batch(source.device)
-        batches = shown(source.padded(size), -(-len(source) // size), "Features", "batch", show)
-        what = f"Batches of {size} images do not fit the memory of {source.device}"
-        with torch.no_grad(), memory_error(f"{what}: take smaller images"):
-            seen = [backbone(channels_last(views.plain(x)))[:real].cpu() for x, real in batches]
-        super().__init__(torch.cat(seen).numpy(), source.device, source.dtype)
+        where = collecting_device(source.device)
+        like = torch.empty(0, int(backbone.num_features), dtype=source.dtype, device=where)  # type: ignore[arg-type]
+        title = "Features" if show else None
+        seen = infer_all(source, lambda x: backbone(channels_last(views.plain(x))), like, title)
+        features = seen.cpu().numpy()
+        storage = "device" if fits(features.nbytes, source.device) else "host"
+        super().__init__(features, source.device, source.dtype, storage)
         self.source = source
         self.backbone = backbone
         self.augmented = augmented

@@ -12,9 +12,9 @@ from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
 from skdeepclust.engine.checkpoint import Stage
-from skdeepclust.engine.device import inference_batch, memory_error
 from skdeepclust.engine.health import Health, collapsed, feature_std
 from skdeepclust.engine.images import Batches, Images
+from skdeepclust.engine.inference import collecting_device, infer_all
 from skdeepclust.engine.loop import Diverged, Loop
 from skdeepclust.engine.objective import Learner, Objective, Run
 from skdeepclust.engine.optim import make_optimizer
@@ -363,56 +363,35 @@ class ObjectiveNet(NeuralNet):
 
     # -- inference --------------------------------------------------------------------
 
-    @torch.no_grad()
     def embed(self, images: Images) -> Tensor:
         """Unit-norm eval-mode embeddings (n_samples, dim), in order, on the device."""
         return self._infer_all(images, lambda z: z)
 
-    @torch.no_grad()
     def infer_proba(self, images: Images) -> np.ndarray:
         """Cluster probabilities (n_samples, n_clusters), float32."""
-        where, probabilities = self._results, self.objective.probabilities
+        where, probabilities = collecting_device(self._where), self.objective.probabilities
         p = self._infer_all(images, lambda z: probabilities(z).float().to(where))
         return p.cpu().numpy()
 
-    @torch.no_grad()
     def embed_and_infer(self, images: Images) -> tuple[np.ndarray, np.ndarray]:
         """What `embed` and `infer_proba` give, float32, in one pass over the images."""
-        where, objective = self._results, self.objective
+        where, objective = collecting_device(self._where), self.objective
         both = self._infer_all(
             images, lambda z: torch.cat([z, objective.probabilities(z)], 1).float().to(where)
         )
         z, proba = both.cpu().tensor_split([objective.centers.shape[1]], dim=1)
         return z.numpy().copy(), proba.numpy().copy()
 
+    @torch.no_grad()
     def _infer_all(self, images: Images, head: Callable[[Tensor], Tensor]) -> Tensor:
-        """What `head` makes of the embedding; processes that train together share the work."""
+        """What `head` makes of the embedding."""
         self._set_training(False)
-        size, n = self._size, len(images)
-        share = collective.own_share(-(-n // size))
-        start, stop = share.start * size, share.stop * size
         like = head(self.objective.centers[:0])
-        # One block from the start: many small ones that stay would break up the memory.
-        rows, done = like.new_empty(max(0, min(stop, n) - start), like.shape[1]), 0
-        what = f"Batches of {size} samples do not fit the memory of {self._where}"
-        with memory_error(f"{what}: take smaller images"):
-            for x, real in images.padded(size, share):
-                rows[done : done + real] = head(self.module_.embed(x))[:real]
-                done += real
-        return collective.gather_share(rows, slice(start, stop), n)
+        return infer_all(images, lambda x: head(self.module_.embed(x)), like)
 
     @property
     def _where(self) -> torch.device:
         return self.objective.centers.device
-
-    @property
-    def _results(self) -> torch.device:
-        """Where what was inferred is collected: results may be many times the batch."""
-        return self._where if collective.world_size() > 1 else torch.device("cpu")
-
-    @property
-    def _size(self) -> int:
-        return inference_batch(torch.device(self.device))
 
 
 def _goes_back(callback: Any) -> bool:
