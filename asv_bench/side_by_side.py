@@ -272,7 +272,7 @@ def _plain_loop():
 
     X = _images(BATCH * 8)
     x = torch.from_numpy(X).permute(0, 3, 1, 2).contiguous().float() / 255
-    encoder = Encoder(_resnet18(), (), 64)
+    encoder = Encoder(_resnet18(), None, 64)
     optimizer = torch.optim.SGD(encoder.parameters(), lr=0.03, momentum=0.9)
     bank = torch.nn.functional.normalize(torch.randn(len(x), 64), dim=1)
 

@@ -31,7 +31,7 @@ from skdeepclust.ops.kmeans import kmeans
 class BarlowTwins(Objective):
     def __init__(self, backbone, hp):
         super().__init__(hp)
-        self.encoder = Encoder(backbone, (hp.hidden_dim,), hp.embedding_dim)
+        self.encoder = Encoder(backbone, hp.hidden_dim, hp.embedding_dim)
 
     def forward(self, views, index):
         a, b = (gather(self.encoder(view)) for view in views)  # of all processes

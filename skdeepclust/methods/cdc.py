@@ -171,7 +171,7 @@ class CDCObjective(Objective):
     def __init__(self, backbone: nn.Module, hp: SimpleNamespace):
         super().__init__(hp)
         self.probability_temperature = hp.assignment_temperature
-        self.encoder = Encoder(backbone, (), hp.embedding_dim)
+        self.encoder = Encoder(backbone, None, hp.embedding_dim)
         self.category = nn.Linear(hp.embedding_dim, hp.n_clusters)
         if hp.early_heads:  # blank until it starts, which callbacks may go back behind
             nn.init.zeros_(self.category.weight)

@@ -138,8 +138,7 @@ class IDFDObjective(Objective):
 
     def __init__(self, backbone: nn.Module, hp: SimpleNamespace):
         super().__init__(hp)
-        hidden = () if hp.hidden_dim is None else (hp.hidden_dim,)
-        self.encoder = Encoder(backbone, hidden, hp.embedding_dim)
+        self.encoder = Encoder(backbone, hp.hidden_dim, hp.embedding_dim)
         # Uniform entries with E|m|^2 = 1.
         bound = math.sqrt(3 / hp.embedding_dim)
         bank = torch.empty(hp.n_samples, hp.embedding_dim).uniform_(-bound, bound)

@@ -147,7 +147,7 @@ class ProPosObjective(Objective):
 
     def __init__(self, backbone: nn.Module, hp: SimpleNamespace):
         super().__init__(hp)
-        self.online = Encoder(backbone, (hp.hidden_dim,), hp.embedding_dim)
+        self.online = Encoder(backbone, hp.hidden_dim, hp.embedding_dim)
         self.predictor = mlp(hp.embedding_dim, hp.hidden_dim, hp.embedding_dim, std=0.01)
         self.target = EMA(self.online)
         self.register_buffer("labels", None, persistent=False)

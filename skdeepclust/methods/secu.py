@@ -262,8 +262,7 @@ class SeCuObjective(Objective):
 
     def __init__(self, backbone: nn.Module, hp: SimpleNamespace):
         super().__init__(hp)
-        hidden = () if hp.hidden_dim is None else (hp.hidden_dim,)
-        self.encoder = Encoder(backbone, hidden, hp.embedding_dim)
+        self.encoder = Encoder(backbone, hp.hidden_dim, hp.embedding_dim)
         self.assigners = nn.ModuleList(_assigner(k, hp) for k in hp.heads)
         self.spread = Spread(hp.embedding_dim)
         # The centres of all heads, one after the other.

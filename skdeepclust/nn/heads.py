@@ -1,7 +1,6 @@
 """Heads on a backbone."""
 
 import itertools
-from collections.abc import Sequence
 
 from torch import Tensor, nn
 
@@ -47,16 +46,17 @@ class Encoder(nn.Module):
     ----------
     backbone : nn.Module
         (B, *shape) -> (B, num_features), with the attribute ``num_features``.
-    hidden_dims : sequence of int
-        Widths of the head's hidden layers; empty for a linear head.
+    hidden_dim : int or None
+        Width of the head's hidden layer; None for a linear head.
     embedding_dim : int
         Width of the head's output.
     """
 
-    def __init__(self, backbone: nn.Module, hidden_dims: Sequence[int], embedding_dim: int):
+    def __init__(self, backbone: nn.Module, hidden_dim: int | None, embedding_dim: int):
         super().__init__()
         self.backbone = backbone
-        self.head = mlp(int(backbone.num_features), *hidden_dims, embedding_dim)  # type: ignore[arg-type]
+        hidden = () if hidden_dim is None else (hidden_dim,)
+        self.head = mlp(int(backbone.num_features), *hidden, embedding_dim)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, *shape) -> (B, embedding_dim), not normalised."""

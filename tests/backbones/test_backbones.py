@@ -36,7 +36,7 @@ class Net(nn.Module):
 
 
 def test_resnet18_small_stem_with_a_linear_head():
-    assert count(Encoder(make_backbone("resnet18", (3, 32, 32)), (), 128)) == 11_234_496
+    assert count(Encoder(make_backbone("resnet18", (3, 32, 32)), None, 128)) == 11_234_496
 
 
 def test_imagenet_stem_is_torchvisions():

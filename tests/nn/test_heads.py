@@ -49,7 +49,7 @@ def test_without_std_pytorchs_initialisation_stays():
 
 
 def test_an_encoder_is_the_head_on_the_backbone():
-    encoder = Encoder(Flatten((2, 3)), (4,), 5).eval()
+    encoder = Encoder(Flatten((2, 3)), 4, 5).eval()
     x = torch.randn(6, 2, 3)
     assert torch.equal(encoder(x), encoder.head(x.flatten(1)))
     assert encoder(x).shape == (6, 5)
