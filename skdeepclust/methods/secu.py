@@ -257,6 +257,7 @@ class SeCuObjective(Objective):
     prototypes: Tensor
     frozen: Tensor
     labels: Tensor
+    before: Tensor
     counts: Tensor
     first: Tensor
 
@@ -275,6 +276,8 @@ class SeCuObjective(Objective):
         self.register_buffer("counts", torch.zeros(len(prototypes)), persistent=False)
         labels = torch.zeros(len(hp.heads), hp.n_samples, dtype=torch.int64)
         self.register_buffer("labels", labels, persistent=False)
+        # Those of the epoch before: torch's compiler would read the bank after it was written.
+        self.register_buffer("before", labels.clone(), persistent=False)
         self.first_epoch = True
         # Heads that do not teach the encoder, and their centres.
         self.watching = int(hp.evaluation == "kmeans" and len(hp.heads) > 1)
@@ -292,7 +295,7 @@ class SeCuObjective(Objective):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.first_epoch):
             z = gather(_encode(self.encoder, torch.cat(views), self.prototypes.dtype))
         z1, z2 = z.detach().chunk(2)
-        old, new = self.labels[:, index], self._assign(z1, z2, index)
+        old, new = self.before[:, index], self._assign(z1, z2, index)
         targets = (new if self.first_epoch else old)[self.watching :]
         teaching = self.frozen[self.watched :], targets, hp.heads[self.watching :]
         terms = {"representation": _representation(z, *teaching, hp.temperature, hp.label_weight)}
@@ -307,7 +310,7 @@ class SeCuObjective(Objective):
         """New labels (n_heads, B) by the constraints; the bank and the means follow them."""
         z = (z1 + z2) / 2
         scores = (z @ F.normalize(self.prototypes, dim=1).T).split(self.hp.heads, dim=1)
-        old = [None] * len(scores) if self.first_epoch else self.labels[:, index]
+        old = [None] * len(scores) if self.first_epoch else self.before[:, index]
         assigned = [
             assigner.assign(s, y)
             for assigner, s, y in zip(self.assigners, scores, old, strict=True)
@@ -330,6 +333,7 @@ class SeCuObjective(Objective):
     def on_epoch_begin(self, run: Run) -> None:
         """Freeze the centres that teach the encoder in this epoch."""
         self.first_epoch = run.epoch == 0
+        self.before.copy_(self.labels)
         self.frozen.copy_(F.normalize(self.prototypes, dim=1))
         self.counts.zero_()
 

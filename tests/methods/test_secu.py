@@ -843,7 +843,8 @@ def test_permuted_clusters_of_the_whole_state():
                 getattr(other, name).copy_(getattr(plain, name)[order])
             for buffer in other.assigners[0].buffers():
                 buffer.copy_(buffer[order].clone())
-            other.labels.copy_(order.argsort()[plain.labels])
+            for bank in ("labels", "before"):
+                getattr(other, bank).copy_(order.argsort()[getattr(plain, bank)])
         terms = [net(views(), torch.arange(12)) for net in (plain, other)]
         for name in terms[0]:
             torch.testing.assert_close(terms[0][name], terms[1][name], rtol=1e-5, atol=1e-5)
