@@ -295,7 +295,8 @@ class SeCuObjective(Objective):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.first_epoch):
             z = gather(_encode(self.encoder, torch.cat(views), self.prototypes.dtype))
         z1, z2 = z.detach().chunk(2)
-        old, new = self.before[:, index], self._assign(z1, z2, index)
+        old = self.before[:, index]
+        new = self._assign(z1, z2, index, old)
         targets = (new if self.first_epoch else old)[self.watching :]
         teaching = self.frozen[self.watched :], targets, hp.heads[self.watching :]
         terms = {"representation": _representation(z, *teaching, hp.temperature, hp.label_weight)}
@@ -306,14 +307,14 @@ class SeCuObjective(Objective):
 
     @torch.no_grad()
     @full_precision
-    def _assign(self, z1: Tensor, z2: Tensor, index: Tensor) -> Tensor:
+    def _assign(self, z1: Tensor, z2: Tensor, index: Tensor, old: Tensor) -> Tensor:
         """New labels (n_heads, B) by the constraints; the bank and the means follow them."""
         z = (z1 + z2) / 2
         scores = (z @ F.normalize(self.prototypes, dim=1).T).split(self.hp.heads, dim=1)
-        old = [None] * len(scores) if self.first_epoch else self.before[:, index]
+        known = [None] * len(scores) if self.first_epoch else old
         assigned = [
             assigner.assign(s, y)
-            for assigner, s, y in zip(self.assigners, scores, old, strict=True)
+            for assigner, s, y in zip(self.assigners, scores, known, strict=True)
         ]
         labels = torch.stack(assigned)
         self.labels[:, index] = labels
