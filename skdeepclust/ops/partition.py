@@ -127,8 +127,8 @@ def _balanced(scores: Tensor) -> Tensor:
     mass = ((scores - scores.max()) / _EPSILON).exp()
     rows, share = mass.new_ones(len(mass)), len(mass) / mass.shape[1]
     for _ in range(_ITERATIONS):
-        columns = share / (rows @ mass)
-        rows = 1 / (mass @ columns)
+        columns = (rows @ mass).reciprocal_().mul_(share)  # in place: the calls are what takes time
+        rows = (mass @ columns).reciprocal_()
     return (mass * columns).argmax(1)
 
 

@@ -138,14 +138,8 @@ def test_every_fit_of_a_process_is_compiled(traced):
             assert traced["stats"]["unique_graphs"] == fits
 
 
-# SeCu's bank is read and written in one step, which compiled code has confused before.
-@pytest.mark.parametrize(
-    "method",
-    [
-        pytest.param(method, marks=() if method is skdeepclust.SeCuClustering else pytest.mark.slow)
-        for method in METHODS
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
 def test_compiled_code_trains_alike(method):
     """In float64: in float32 other roundings turn single pseudo-labels, and then the training.
 

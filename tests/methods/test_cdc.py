@@ -772,9 +772,9 @@ class Balance(Callback):
 def test_digits_are_balanced_and_agree_between_views(early_heads):
     X, _ = load_digits_images(return_X_y=True)
     watch, how = Balance(), {"early_heads": early_heads, "random_state": 0}
-    estimator = CDCClustering(10, max_epochs=10, callbacks=[watch], **how).fit(X)
+    estimator = CDCClustering(10, max_epochs=8, callbacks=[watch], **how).fit(X)
     # z_c needs an epoch or some to become even, from the sixth on where early heads come first.
-    assert min(np.mean(epoch) for epoch in watch.entropies[7:]) > 0.95
+    assert min(np.mean(epoch) for epoch in watch.entropies[6:]) > 0.94
     net = estimator.net_.module_.eval()
     with torch.no_grad():
         batch = torch.as_tensor(X[:600]).reshape(600, 1, 8, 8)
@@ -782,4 +782,4 @@ def test_digits_are_balanced_and_agree_between_views(early_heads):
             net.objective.scores(F.normalize(net.objective.embed(v), dim=1)).argmax(1)
             for v in net.views(batch)
         )
-    assert float((first == second).float().mean()) > 0.4
+    assert float((first == second).float().mean()) > 0.7

@@ -809,6 +809,19 @@ def test_the_bank_is_what_was_assigned_and_nothing_else(hp):
     assert torch.equal(net.labels[:, rest], before[:, rest])
 
 
+@pytest.mark.parametrize("constraint", ["size", "entropy"])
+def test_a_step_reads_no_labels_that_it_writes(constraint):
+    """Compiled code is free to read them after it has written them, and once did."""
+    net, index = trained(constraint=constraint), torch.arange(12)
+    other, before = copy.deepcopy(net), net.before.clone()
+    other.labels.random_(3)
+    terms = [each(views(5), index) for each in (net, other)]
+    assert terms[0].keys() == terms[1].keys()
+    assert all(torch.equal(terms[0][name], terms[1][name]) for name in terms[0])
+    assert torch.equal(net.labels[:, index], other.labels[:, index])
+    assert torch.equal(net.before, before) and torch.equal(other.before, before)
+
+
 def test_no_gradient_crosses_between_encoder_and_centres():
     net = trained()
     terms = net(views(), torch.arange(12))

@@ -399,7 +399,7 @@ def test_a_representation_is_needed(blobs):
 
 def test_ten_digits_in_few_epochs():
     X, y = load_digits_images(return_X_y=True)
-    selection = KSelection(IDFDClustering(20, max_epochs=30, random_state=0), **SEEDED).fit(X)
+    selection = KSelection(IDFDClustering(20, max_epochs=15, random_state=0), **SEEDED).fit(X)
     assert 9 <= selection.best_n_clusters_ <= 11
     assert clustering_accuracy(y, selection.labels_) > 0.85
 
