@@ -33,7 +33,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Clusters .* hold no sample")
 
 @pytest.fixture(scope="module")
 def X(digits):
-    return digits[0][:200]
+    return digits[0][:200, ::2, ::2]  # a quarter of the work
 
 
 def make(method, folder=None, **params):
@@ -230,12 +230,13 @@ def test_other_samples_and_methods_are_refused(X, tmp_path):
         make(ProPosClustering, tmp_path).fit(X)
 
 
-def test_what_does_not_matter_may_differ(X, unbroken, tmp_path):
-    break_off(make(IDFDClustering, tmp_path), X, 6, crash)
+def test_what_does_not_matter_may_differ(digits, tmp_path):
+    X = digits[0][:100]
+    break_off(make(IDFDClustering, tmp_path), X, 3, crash)
     free = {"verbose": 0, "storage": "host", "checkpoint_every": 3, "on_error": "skip"}
     channels_last = X.reshape(-1, 8, 8, 1)
     found = make(IDFDClustering, tmp_path, image_shape=None, **free).fit(channels_last)
-    assert_same(found, unbroken[IDFDClustering])
+    assert_same(found, make(IDFDClustering).fit(X))
 
 
 @pytest.mark.parametrize("method", [IDFDClustering, skdeepclust.SeCuClustering])  # one stage, two
@@ -393,8 +394,8 @@ class Masked(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.layer = nn.Linear(64, 64)
-        self.register_buffer("mask", torch.zeros(64).index_fill(0, torch.arange(32), -torch.inf))
+        self.layer = nn.Linear(16, 64)
+        self.register_buffer("mask", torch.zeros(16).index_fill(0, torch.arange(8), -torch.inf))
 
     def forward(self, x):
         return self.layer(x.flatten(1) + self.mask.nan_to_num(neginf=0))
