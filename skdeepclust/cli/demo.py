@@ -44,7 +44,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
         "--epochs",
         type=integer(1),
         metavar="N",
-        help="epochs of each method (default: half as many as it trains by default)",
+        help="epochs of each method (default: a third of its default number)",
     )
     demo.add_argument(
         "--jobs",
@@ -79,7 +79,7 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
         flush=True,
     )
     if args.epochs is None:
-        print("For a first look, each method trains for half of its default epochs.", flush=True)
+        print("For a first look, each method trains for a third of its default epochs.", flush=True)
     found = [_kmeans(images, n_classes, args.seed)]
     _print_result(target, found[0])
     for clustering in _cluster_all(images, n_classes, args):
@@ -119,7 +119,7 @@ def _cluster(
     name: str, images: np.ndarray, n_clusters: int, epochs: int | None, settings: dict[str, Any]
 ) -> _Clustering:
     model = getattr(skdeepclust, name)(n_clusters, **settings)
-    model.set_params(max_epochs=epochs or model.max_epochs // 2)  # to see it in a few minutes
+    model.set_params(max_epochs=epochs or model.max_epochs // 3)  # to see it in three minutes
     print(f"\n{name}: training for {model.max_epochs} epochs", file=sys.stderr, flush=True)
     start = time.perf_counter()
     fit_quietly(model, images)

@@ -71,7 +71,7 @@ def test_demo_prints_a_table_and_draws_a_picture(few_digits, tmp_path, capfd):
     assert "step/s" not in err  # no progress bar in a log file
 
 
-def test_demo_takes_half_of_the_epochs(few_digits, monkeypatch, capsys):
+def test_demo_takes_a_third_of_the_epochs(few_digits, monkeypatch, capsys):
     asked = {}
 
     def fit_shortly(model, images):
@@ -81,9 +81,9 @@ def test_demo_takes_half_of_the_epochs(few_digits, monkeypatch, capsys):
     monkeypatch.setattr(demo, "fit_quietly", fit_shortly)
     monkeypatch.setattr(demo, "_picture", lambda *_: None)
     assert cli.main(["demo", "--jobs", "1"]) == 0
-    assert "half of its default epochs" in capsys.readouterr().out
+    assert "a third of its default epochs" in capsys.readouterr().out
     assert asked == {
-        name: getattr(skdeepclust, name)().max_epochs // 2 for name in skdeepclust.METHODS
+        name: getattr(skdeepclust, name)().max_epochs // 3 for name in skdeepclust.METHODS
     }
 
 

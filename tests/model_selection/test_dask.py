@@ -13,6 +13,7 @@ from skdeepclust.model_selection import TransductiveSplit
 distributed = pytest.importorskip("dask.distributed")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of Dask and its event loop
 def test_grid_search_on_two_workers():
     X, y = make_image_blobs(40, random_state=0)
