@@ -159,3 +159,55 @@ def test_embeddings_are_kept(script, tmp_path, monkeypatch):
     monkeypatch.setattr(k_selection, "load", None)
     k_selection.embed_all.cache_clear()
     np.testing.assert_array_equal(k_selection.embed(job, args), z)
+
+
+# -- slower than before ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def guard(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    return importlib.import_module("guard")
+
+
+def test_what_is_slower_in_every_round_is_told(guard, capsys):
+    asked = []
+    here = {("a", "1"): [1.3, 1.2, 1.4], ("a", "2"): [1.5, 1.0], ("b",): [0.9], ("c",): [1.0]}
+
+    def measure(tree, bench, folder):
+        i, side = folder.name.split("-")
+        asked.append((side, tree, bench))
+        if side == "base":
+            return dict.fromkeys([*here, ("gone",)], 2.0)
+        return {case: 2 * ratios[int(i)] for case, ratios in here.items() if len(ratios) > int(i)}
+
+    found = guard.slower("before", ".", rounds=3, factor=1.1, measure=measure)
+    assert found == {("a", "1"): [1.3, 1.2, 1.4]}
+    sides = [("base", "before"), ("here", guard.ROOT)]
+    assert [asked_of[:2] for asked_of in asked] == [*sides, *sides[::-1], *sides]
+    assert [asked_of[2] for asked_of in asked] == [".", ".", "a", "a", "a", "a"]
+    assert "round 1: 4 measured, 2 slower so far" in capsys.readouterr().out
+
+
+def test_rounds_end_when_nothing_is_slower(guard, capsys):
+    found = guard.slower("before", ".", rounds=9, factor=1.1, measure=lambda *_: {("a",): 1.0})
+    assert found == {} and capsys.readouterr().out.count("round") == 1
+
+
+def test_times_and_memory_are_read_from_the_files_of_asv(guard, tmp_path):
+    results = {
+        "kmeans.Lloyd.time_fit": [[0.5, None, float("nan"), 2.0], [["10", "20"], ["'a'", "'b'"]]],
+        "imports.peakmem_import": [[64], []],
+        "methods.track_accuracy": [[0.9], []],
+        "metrics.time_failed": [None, [["1"]]],
+    }
+    (tmp_path / "machine").mkdir()
+    (tmp_path / "machine" / "machine.json").write_text("{}")
+    (tmp_path / "machine" / "a.json").write_text(
+        json.dumps({"result_columns": ["result", "params", "version"], "results": results})
+    )
+    assert dict(guard.read(tmp_path)) == {
+        ("kmeans.Lloyd.time_fit", "10", "'a'"): 0.5,
+        ("kmeans.Lloyd.time_fit", "20", "'b'"): 2.0,
+        ("imports.peakmem_import",): 64,
+    }
