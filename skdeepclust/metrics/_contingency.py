@@ -163,7 +163,7 @@ def contingency(y_true: ArrayLike, y_pred: ArrayLike) -> Contingency:
 
 def _encode(labels: ArrayLike, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the distinct labels and the position of each sample's label among them."""
-    if isinstance(labels, list | tuple) and labels and isinstance(labels[0], tuple):
+    if isinstance(labels, list | tuple) and any(isinstance(label, tuple) for label in labels):
         # numpy would take the parts of such labels for a dimension.
         labels = np.fromiter(labels, dtype=object, count=len(labels))
     array = np.asarray(labels)
@@ -179,9 +179,16 @@ def _encode(labels: ArrayLike, name: str) -> tuple[np.ndarray, np.ndarray]:
         distinct, codes = _encode_objects(array.tolist())
     else:
         distinct, codes = np.unique(array, return_inverse=True)
-    if np.any(distinct != distinct):  # only NaN and NaT differ from themselves
+    if _holds_missing(distinct):
         raise ValueError(f"{name} contains NaN.")
     return distinct, codes
+
+
+def _holds_missing(distinct: np.ndarray) -> bool:
+    try:
+        return bool(np.any(distinct != distinct))  # only NaN and NaT differ from themselves
+    except TypeError:  # and of pandas' NA nobody knows
+        return True
 
 
 def _encode_integers(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score, confusion_matrix, normalized_mutual_info_score
@@ -138,6 +139,7 @@ def test_labels_may_be_tuples():
         ([0, 1], 3, "y_pred must be 1-D"),
         ([0.0, np.nan], [0, 1], "y_true contains NaN"),
         ([0, 1], ["a", float("nan")], "y_pred contains NaN"),
+        ([0, 1], pd.Series(["a", None], dtype="string"), "y_pred contains NaN"),
         ([0, 1], np.array(["2020-01-01", "NaT"], "datetime64[D]"), "y_pred contains NaN"),
     ],
 )
@@ -241,3 +243,8 @@ def test_many_clusters(right):
     matched = match_labels(y_true, y_pred)
     assert (matched == y_true).mean() == clustering_accuracy(y_true, y_pred)
     assert np.array_equal(np.unique(matched), np.arange(600))
+
+
+def test_tuples_are_labels_wherever_they_stand():
+    assert clustering_accuracy(["a", (1, 2), "a"], [1, 2, 1]) == 1
+    assert clustering_accuracy([None, "a", (1, 2)], [1, 2, 3]) == 1
