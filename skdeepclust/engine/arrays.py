@@ -43,7 +43,9 @@ def as_array(X: Any) -> Any:
     if isinstance(X, Tensor):
         if X.layout != torch.strided:
             raise TypeError("X is a sparse tensor; pass X.to_dense()")
-        X = X.detach().cpu()
+        if X.is_meta:
+            raise TypeError("X is a tensor on the device 'meta', which holds no values")
+        X = X.detach().cpu().resolve_conj().resolve_neg()
         return X.float().numpy() if X.dtype == torch.bfloat16 else X.numpy()
     if isinstance(X, Dataset):
         return _stack(X)

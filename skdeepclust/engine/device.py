@@ -56,6 +56,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
         raise ValueError(
             f"device={str(device)!r} is not available here, device='auto' takes what is: {reason}"
         ) from error
+    if found.type == "meta":
+        raise ValueError("device='meta' computes nothing; device='auto' takes what does")
     return found
 
 
