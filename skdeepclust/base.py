@@ -296,7 +296,7 @@ class DeepClusterer(ImageClusterer):
             lr=self.lr,
             momentum=self.momentum,
             weight_decay=self.weight_decay,
-            max_epochs=self.max_epochs,
+            max_epochs=int(self.max_epochs),
             batch_size=self._batch_size(len(images)),
             device=str(images.device),
             compile_step=bool(self.compile),
@@ -311,8 +311,8 @@ class DeepClusterer(ImageClusterer):
                 f"batch_size={self.batch_size} must be >= the number of processes, {world_size()}"
             )
         if n_samples > _SMALL:
-            return self.batch_size
-        return min(self.batch_size, max(_LEAST_BATCH, n_samples // self._least_steps))
+            return int(self.batch_size)
+        return min(int(self.batch_size), max(_LEAST_BATCH, n_samples // self._least_steps))
 
     def _views(self, images: Images, n_views: int) -> Views | FrozenViews:
         augmentations = self._augmentations(images, n_views)
@@ -353,7 +353,8 @@ class DeepClusterer(ImageClusterer):
     def _hp(self, n_samples: int) -> SimpleNamespace:
         """Scalar parameters and n_samples: what an objective may know of the estimator."""
         scalars = {
-            name: value
+            # Numbers of numpy's would overflow where products of Python's do not.
+            name: value.item() if isinstance(value, np.generic) else value
             for name, value in self.get_params(deep=False).items()
             if value is None or isinstance(value, str | Number | np.generic)
         }

@@ -222,7 +222,7 @@ class ImageClusterer(TransformingClusterer):
 
     def _conclude(self, images: Images) -> np.ndarray:
         """Set the fitted attributes and return the labels; clusters without samples go last."""
-        net, k = self.net_, self.n_clusters
+        net, k = self.net_, int(self.n_clusters)
         labels = net.infer_proba(images).argmax(1)
         sizes = np.bincount(labels, minlength=k)
         if (sizes == 0).any():
@@ -364,6 +364,8 @@ class ImageClusterer(TransformingClusterer):
             return -1.0
         z = self.net_.embed(images)
         z = z[np.setdiff1d(np.arange(len(z)), _unreadable(images))]
+        if not len(z):
+            raise ValueError("X holds no file that can be read")
         objective = self.net_.objective
         labels = objective.probabilities(z).argmax(1)
         trained = torch.as_tensor(self.labels_, device=labels.device)

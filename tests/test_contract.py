@@ -280,6 +280,8 @@ def test_score_of_a_collapsed_representation(method):
             return torch.ones(len(x), self.num_features, device=x.device)
 
     assert fast(method, backbone=Constant).fit(UINT8).score(UINT8) == -1
+    # Norms that have seen little only look like it.
+    assert fast(method).fit(UINT8).score(UINT8) > -1
 
 
 # -- one X in many clothes ---------------------------------------------------------------------
@@ -628,10 +630,10 @@ def test_empty_clusters_come_last_with_a_warning(method):
 @each_method
 @pytest.mark.parametrize("name", ["n_clusters", "max_epochs", "batch_size", "norm_batch_size"])
 def test_numpy_integers_are_integers(method, name):
-    """As `np.arange` puts them into a parameter grid."""
-    plain = fast(method, norm_batch_size=8)
-    numpy = fast(method).set_params(norm_batch_size=8)
-    numpy.set_params(**{name: np.int64(getattr(plain, name))})
+    """Also of a type that the square of 20 does not fit."""
+    plain = fast(method, 20, norm_batch_size=8)
+    numpy = fast(method, 20).set_params(norm_batch_size=8)
+    numpy.set_params(**{name: np.uint8(getattr(plain, name))})
     assert_same_fit(plain.fit(UINT8), numpy.fit(UINT8))
 
 

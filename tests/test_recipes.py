@@ -510,3 +510,10 @@ def test_a_method_without_recipes_says_so():
 def test_an_unknown_override_is_named(method):
     with pytest.raises(TypeError, match="learning_rate"):
         method.from_recipe("cifar10", learning_rate=1)
+
+
+def test_heads_follow_another_number_of_clusters():
+    recipe = skdeepclust.SeCuClustering.from_recipe
+    assert recipe("cifar10").heads == tuple(range(10, 101, 10))
+    assert recipe("cifar10", n_clusters=7).heads == tuple(range(7, 71, 7))
+    assert recipe("cifar10", n_clusters=7, heads=(7,)).heads == (7,)

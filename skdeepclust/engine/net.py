@@ -278,7 +278,7 @@ class ObjectiveNet(NeuralNet):
         batches = self.get_iterator(X, training=True)
         size = batches.usual
         self.gradients = Gradients(self.module_, self.scaler, self.compile_step, size)
-        self.run = Run(X, self.max_epochs, len(batches), self.embed, generator)
+        self.run = Run(X, self.max_epochs, len(batches), self._features, generator)
         hp = self.objective.hp
         self.health = Health(hp.n_clusters, hp.embedding_dim)
 
@@ -328,11 +328,21 @@ class ObjectiveNet(NeuralNet):
         if not infinite and self._infinite() - self._masks:
             infinite = {"weights"}
         if collective.any_rank(bool(infinite), self._where):
-            names = ", ".join(sorted(collective.union(infinite)))
-            raise Diverged(
-                f"Training diverged in epoch {epoch}: {names} not finite. "
-                f"Try a lower lr (now {self.lr}) or precision='float32'."
-            )
+            raise self._diverged(epoch, ", ".join(sorted(collective.union(infinite))))
+
+    def _diverged(self, epoch: int, names: str) -> Diverged:
+        return Diverged(
+            f"Training diverged in epoch {epoch}: {names} not finite. "
+            f"Try a lower lr (now {self.lr}) or precision='float32'."
+        )
+
+    def _features(self, images: Images) -> Tensor:
+        """The embedding of the training samples, on which methods cluster; it must be finite."""
+        z = self.embed(images)
+        if collective.any_rank(not bool(z.isfinite().all()), self._where):
+            assert self.run is not None  # set by on_train_begin
+            raise self._diverged(max(1, self.run.epoch), "features")
+        return z
 
     def _infinite(self) -> set[str]:
         """Names of the parameters and buffers that are not finite."""
@@ -353,8 +363,11 @@ class ObjectiveNet(NeuralNet):
             self.objective.on_train_end(self.run)
             z = self.run.features()
             std = feature_std(z)
-            self.collapsed = collapsed(float(std), z.shape[1])
-            if self.run.telling:
+            # Early, norms have other statistics than the samples: only what is constant counts.
+            constant = float(std) < torch.finfo(torch.float32).eps
+            telling = self.run.telling
+            self.collapsed = (telling or constant) and collapsed(float(std), z.shape[1])
+            if telling:
                 self.health.conclude(self.objective.probabilities(z).argmax(1), std)
         self.run = self.loop = self.stage = None
         self._listening = {}

@@ -138,12 +138,12 @@ class BackboneKMeans(ImageClusterer):
         net = ObjectiveNet(learner, device=str(images.device)).initialize()
         seed = int(torch.randint(2**62, ()))
         generator = torch.Generator(images.device).manual_seed(seed)
-        z, how = net.embed(images), {"n_init": self.n_init, "generator": generator}
-        objective.centers.copy_(kmeans(z, self.n_clusters, metric="cosine", **how)[0])  # type: ignore[arg-type]
+        z, how = net.embed(images), {"n_init": int(self.n_init), "generator": generator}
+        objective.centers.copy_(kmeans(z, int(self.n_clusters), metric="cosine", **how)[0])  # type: ignore[arg-type]
         return net
 
     def _centroids(self, dim: int) -> "Centroids":
-        return Centroids(SimpleNamespace(n_clusters=self.n_clusters, embedding_dim=dim))
+        return Centroids(SimpleNamespace(n_clusters=int(self.n_clusters), embedding_dim=dim))
 
     def _rebuild(self, structure: Mapping[str, Any]) -> Learner:
         shape = structure["shape"]

@@ -137,7 +137,7 @@ class CDCClustering(DeepClusterer):
 
     def _early_heads(self, n_samples: int) -> list[int]:
         if self.early_heads is None:
-            sizes = [times * self.n_clusters for times in _FINER]
+            sizes = [times * int(self.n_clusters) for times in _FINER]
             fit = [k for k in sizes if k * _LEAST_MEMBERS <= n_samples]
             return fit or [k for k in sizes[:1] if k <= n_samples]
         for k in self.early_heads:

@@ -3,7 +3,7 @@
 import itertools
 from numbers import Integral, Real
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -184,9 +184,39 @@ class SeCuClustering(DeepClusterer):
         "self_label_epochs": [Interval(Integral, 0, None, closed="left")],
     }
 
+    @classmethod
+    def from_recipe(cls, name: str, **overrides: Any) -> Self:
+        """Build an estimator with the settings of a recipe.
+
+        Parameters
+        ----------
+        name : str
+            Name of a recipe, see `recipes`.
+        **overrides
+            Parameters of the estimator, which win over those of the recipe. With another
+            ``n_clusters``, the heads are as many times that as those of the recipe.
+
+        Returns
+        -------
+        SeCuClustering
+            Not fitted.
+
+        Raises
+        ------
+        ValueError
+            If there is no such recipe; the message lists those there are.
+        TypeError
+            If an override is no parameter of the estimator.
+        """
+        model = super().from_recipe(name, **overrides)
+        k, heads = overrides.get("n_clusters"), model.heads
+        if "heads" not in overrides and isinstance(k, Integral) and heads:
+            model.heads = tuple(int(k) * head // heads[0] for head in heads)
+        return model
+
     @property
     def _n_epochs(self) -> int:
-        return self.max_epochs + self.self_label_epochs
+        return int(self.max_epochs) + int(self.self_label_epochs)
 
     def _train(self, images: Images) -> ObjectiveNet:
         net = super()._train(images)
@@ -224,7 +254,7 @@ class SeCuClustering(DeepClusterer):
         return trained if stage == 1 else SelfLabelling(trained)
 
     def _heads(self, n_samples: int) -> list[int]:
-        k = self.n_clusters
+        k = int(self.n_clusters)
         if self.heads is None:
             more = min(_MOST_HEADS, n_samples // (_LEAST_MEMBERS * k))
             return [k * times for times in range(1, max(1, more) + 1)]

@@ -411,6 +411,14 @@ def test_a_mask_is_no_divergence(X):
         estimator.set_params(callbacks=[poison("weight")]).fit(X)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_features_beyond_any_number_are_a_divergence(method, X):
+    """The weights are numbers yet; the message is not that of what the method does with them."""
+    with warnings.catch_warnings(), pytest.raises(ValueError, match=r"diverged in.*lower lr"):
+        warnings.simplefilter("ignore")
+        make(method, lr=1e30, warmup_epochs=0).fit(X)
+
+
 def test_a_home_is_found(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
