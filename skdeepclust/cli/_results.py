@@ -105,6 +105,8 @@ def open_model(args: argparse.Namespace) -> Any:
     found = [place for place in places if place.is_file()]
     if not found:
         missing = f"MODEL={str(args.model)!r} holds no model: make one by skdeepclust fit"
+        if (args.model / "checkpoint").is_dir():
+            missing += ", whose run there was stopped: the same command goes on"
         raise FileNotFoundError(missing)
     return load(found[0], **({"device": args.device} if args.device else {}))
 

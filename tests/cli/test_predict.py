@@ -115,12 +115,14 @@ def test_a_page_is_made(saved, capsys):
     [
         (["nothing", "new"], "does not exist"),
         (["old", "new"], "holds no model"),
+        (["stopped", "new"], "the same command goes on"),
         (["damaged.safetensors", "new"], "damaged.safetensors"),
         (["done", "nowhere"], "does not exist"),
         (["done", "done"], "holds no image"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_status_2(command, arguments, words, saved, capsys):
+    Path("stopped/checkpoint").mkdir(parents=True, exist_ok=True)
     Path("damaged.safetensors").write_bytes(Path("done/model/model.safetensors").read_bytes()[:-9])
     with pytest.raises(SystemExit, match="2"):
         cli.main([command, *arguments])
