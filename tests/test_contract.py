@@ -750,6 +750,7 @@ BAD_X = {
     "complex": (FLOATS + 1j, ValueError, "Complex"),
     "sparse": (scipy.sparse.csr_matrix(VECTORS), TypeError, "Sparse data.*toarray"),
     "sparse array": (scipy.sparse.csr_array(VECTORS), TypeError, "Sparse data.*toarray"),
+    "tensor without values": (torch.tensor(VECTORS).to("meta"), TypeError, "meta"),
     "sparse tensor": (torch.tensor(VECTORS).to_sparse(), TypeError, "sparse"),
     "strings": (np.array([["a", "b"]] * 9), ValueError, "X|string|numeric"),
     "long doubles": (np.full((9, 2), np.longdouble("3.5e38")), ValueError, "X .*float32"),

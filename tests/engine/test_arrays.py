@@ -167,6 +167,11 @@ def test_a_dataset_without_length():
         as_array(Endless())
 
 
+def test_views_of_complex_tensors_are_read():
+    z = torch.complex(torch.ones(3, 2), torch.ones(3, 2))
+    np.testing.assert_array_equal(as_array(torch.imag(z.conj())), -np.ones((3, 2)))
+
+
 @pytest.mark.parametrize("layout", ["sparse_coo", "sparse_csr"])
 def test_sparse_tensors_say_what_to_do(layout):
     X = torch.eye(3)

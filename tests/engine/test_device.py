@@ -13,6 +13,8 @@ def test_an_unknown_device_is_told_which_there_are():
 def test_a_device_that_is_not_there_is_told_what_takes_one():
     with pytest.raises(ValueError, match="device='cuda:99' is not available here, device='auto'"):
         resolve_device("cuda:99")
+    with pytest.raises(ValueError, match="device='meta' computes nothing"):
+        resolve_device("meta")
 
 
 @pytest.mark.parametrize("name", ["IDFDClustering", "ProPosClustering", "SeCuClustering"])
