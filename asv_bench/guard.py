@@ -22,6 +22,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+ASV = [sys.executable, "-m", "asv"]
 
 
 def git(*arguments):
@@ -41,9 +42,7 @@ def measure(tree, bench, folder):
     }
     path = folder / "asv.conf.json"
     path.write_text(json.dumps(config), encoding="utf-8")
-    asv = [sys.executable, "-m", "asv"]
-    subprocess.run([*asv, "machine", "--yes"], check=True, capture_output=True, cwd=folder)
-    run = [*asv, "run", "--config", path, "--python=same", "--quick"]
+    run = [*ASV, "run", "--config", path, "--python=same", "--quick"]
     told = subprocess.run(
         [*run, "--set-commit-hash", git("rev-parse", "HEAD"), "--bench", bench],
         cwd=folder,
@@ -75,21 +74,21 @@ def read(folder):
 
 def slower(base, bench, rounds, factor, measure=measure):
     """Ratios, round by round, of what this tree is slower at than the tree `base` in each round."""
-    ratios, suspects = {}, None
+    ratios = {}
     with tempfile.TemporaryDirectory() as scratch:
         for i in range(rounds):
             sides, found = [("base", base), ("here", ROOT)], {}
             for side, tree in sides[:: (-1) ** i]:
                 found[side] = measure(tree, bench, Path(scratch) / f"{i}-{side}")
             both = found["base"].keys() & found["here"].keys()
-            for case in both if suspects is None else both & suspects:
-                ratios.setdefault(case, []).append(found["here"][case] / found["base"][case])
-            suspects = {c for c in ratios if len(ratios[c]) == i + 1 and min(ratios[c]) > factor}
-            print(f"round {i + 1}: {len(both)} measured, {len(suspects)} slower so far", flush=True)
-            if not suspects:
+            now = {case: found["here"][case] / found["base"][case] for case in both}
+            again = ratios if i else dict.fromkeys(both, ())
+            ratios = {c: [*again[c], now[c]] for c in again if now.get(c, 0) > factor}
+            print(f"round {i + 1}: {len(both)} measured, {len(ratios)} slower so far", flush=True)
+            if not ratios:
                 break
-            bench = "|".join(sorted({re.escape(name) for name, *_ in suspects}))
-    return {case: ratios[case] for case in sorted(suspects)}
+            bench = "|".join(sorted({re.escape(name) for name, *_ in ratios}))
+    return dict(sorted(ratios.items()))
 
 
 def main(argv=None):
@@ -102,6 +101,7 @@ def main(argv=None):
     parser.add_argument("--factor", type=float, default=1.1)
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([*ASV, "machine", "--yes"], check=True, capture_output=True, cwd=HERE)
         tree = Path(folder) / "base"
         git("worktree", "add", "--detach", tree, args.base)
         try:
