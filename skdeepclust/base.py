@@ -187,7 +187,13 @@ class DeepClusterer(ImageClusterer):
         >>> model.backbone, model.lr, model.max_epochs
         ('resnet34', 0.05, 200)
         """
-        return cls(**find(cls.__name__, name).params | overrides)
+        params = find(cls.__name__, name).params
+        return cls(**params | cls._following(params, overrides) | overrides)
+
+    @classmethod
+    def _following(cls, params: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+        """Parameters of a recipe that must change with others that are overridden."""
+        return {}
 
     @property
     def _n_epochs(self) -> int:

@@ -3,7 +3,7 @@
 import itertools
 from numbers import Integral, Real
 from types import SimpleNamespace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -85,7 +85,7 @@ class SeCuClustering(DeepClusterer):
     heads : tuple of int, default=None
         Numbers of clusters of the heads. The first is `n_clusters`, the head that predicts.
         None means `n_clusters`, twice, ..., ten times as many, as far as the clusters hold 10
-        samples on average.
+        samples on average. Those of a recipe follow another `n_clusters`, in proportion.
     evaluation : {"kmeans", "head"}, default="kmeans"
         What gives the clusters. ``"head"`` is the first head, as published. ``"kmeans"`` is
         k-means of the final embedding, whose centres become those of the first head; until
@@ -185,34 +185,11 @@ class SeCuClustering(DeepClusterer):
     }
 
     @classmethod
-    def from_recipe(cls, name: str, **overrides: Any) -> Self:
-        """Build an estimator with the settings of a recipe.
-
-        Parameters
-        ----------
-        name : str
-            Name of a recipe, see `recipes`.
-        **overrides
-            Parameters of the estimator, which win over those of the recipe. With another
-            ``n_clusters``, the heads are as many times that as those of the recipe.
-
-        Returns
-        -------
-        SeCuClustering
-            Not fitted.
-
-        Raises
-        ------
-        ValueError
-            If there is no such recipe; the message lists those there are.
-        TypeError
-            If an override is no parameter of the estimator.
-        """
-        model = super().from_recipe(name, **overrides)
-        k, heads = overrides.get("n_clusters"), model.heads
-        if "heads" not in overrides and isinstance(k, Integral) and heads:
-            model.heads = tuple(int(k) * head // heads[0] for head in heads)
-        return model
+    def _following(cls, params: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+        k, heads = overrides.get("n_clusters"), params.get("heads")
+        if not heads or not isinstance(k, Integral):
+            return {}
+        return {"heads": tuple(int(k) * head // heads[0] for head in heads)}
 
     @property
     def _n_epochs(self) -> int:
