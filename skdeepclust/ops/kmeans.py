@@ -1,7 +1,9 @@
 """k-means on the device: batched restarts, greedy k-means++, warm starts, no dead clusters."""
 
+import functools
 import math
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -13,14 +15,19 @@ from skdeepclust.ops.precision import fast_bfloat16
 
 __all__ = ["first_least", "kmeans"]
 
+# Centres (runs, K, dim) -> those of the next round and their shift (runs,).
+_Round: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
+
 # Elements of the largest temporary (samples x runs x clusters): 32 MiB in float32; of that of an
 # assignment on a CPU, which should stay in its cache; and on an accelerator, which does little for
 # small ones but wait for the next.
 _BUDGET, _IN_CACHE, _ON_DEVICE = 1 << 23, 1 << 19, 1 << 25
-# Multiplications of an assignment from which on a half-precision one pays, the most rounds of
-# that kind, and the shift, in variances, at which full precision takes over; rounds without
-# progress that end either kind.
-_LARGE, _ROUGH_ROUNDS, _ROUGH_TOL, _STALE_ROUNDS = 1 << 29, 24, 1e-3, 3
+# Multiplications of an assignment from which on a half-precision one pays, and one by kernels of
+# our own, the most rounds of that kind, and the shift, in variances, at which full precision takes
+# over; rounds without progress that end either kind.
+_LARGE, _LARGE_FUSED, _ROUGH_ROUNDS, _ROUGH_TOL, _STALE_ROUNDS = 1 << 29, 1 << 26, 24, 1e-3, 3
+# Columns that our own kernels can hold.
+_MOST_DIM = 4096
 # Rows that seeds are drawn from: so many, or more where there are many clusters.
 _SEED_ROWS, _SEED_ROWS_PER_CLUSTER = 1 << 14, 50
 # Elements of x from which on sums over its rows are faster cluster by cluster than row by row; and
@@ -249,58 +256,110 @@ def _lloyd(
     parts = x.split(_rows_at_once(x, x.shape[1]))
     spread = torch.stack([(part - mean).square().sum() for part in parts]).sum()
     variance = float(spread) / x.numel()
-    if x.dtype == torch.float32 and len(x) * centers[..., 0].numel() * x.shape[1] >= _LARGE:
-        rounds = min(max_iter - 1, _ROUGH_ROUNDS)
-        if fast_bfloat16(x.device) and rounds > 0:
-            rough = torch.cat([(part - mean).bfloat16() for part in parts]), mean
-            threshold = max(tol, _ROUGH_TOL) * variance
-            centers, _, _, done = _iterate(x, centers, spherical, rounds, threshold, rough)
-            max_iter -= done
-    centers, labels, distance, _ = _iterate(x, centers, spherical, max_iter, tol * variance)
+    rounds = min(max_iter - 1, _ROUGH_ROUNDS)
+    if rounds > 0 and (rough := _rough_rounds(x, parts, mean, centers, spherical)):
+        threshold = max(tol, _ROUGH_TOL) * variance
+        centers, done = _descend(rough, centers, _Rest(len(centers), threshold), rounds)
+        max_iter -= done
+    rest = _Rest(len(centers), tol * variance)
+    centers, labels, distance = _iterate(x, centers, spherical, max_iter, rest)
     return centers, labels, distance.clamp_min_(0).sum(0)
 
 
-def _iterate(
-    x: Tensor,
-    centers: Tensor,
-    spherical: bool,
-    max_iter: int,
-    threshold: float,
-    rough: tuple[Tensor, Tensor] | None = None,
-) -> tuple[Tensor, Tensor, Tensor, int]:
-    """Centres, labels, squared distances and the number of rounds.
+class _Rest:
+    """Whether all runs have come to rest.
 
-    `rough` holds x less its mean in half precision, which assigns in place of x, and the mean;
-    the labels are then those of the last round, which its centres are the means of. Empty
-    clusters wait for full precision. A run ends as well when for some rounds its inertia does
+    A run has where its centres hardly shift, and as well when for some rounds its inertia does
     not fall, or in half precision the shift of its centres: what is left is noise of rounding,
     which would go on for ever where all rows are almost equal.
+    """
+
+    def __init__(self, runs: int, threshold: float):
+        self.threshold, self.stale = threshold, np.zeros(runs)
+        self.least = np.full(runs, math.inf)
+
+    def __call__(self, shift: np.ndarray, falling: np.ndarray) -> bool:
+        self.stale = np.where(falling < self.least, 0, self.stale + 1)
+        self.least = np.minimum(falling, self.least)
+        return bool(((shift <= self.threshold) | (self.stale >= _STALE_ROUNDS)).all())
+
+
+def _rough_rounds(
+    x: Tensor, parts: Sequence[Tensor], mean: Tensor, centers: Tensor, spherical: bool
+) -> _Round | None:
+    """A round with distances of half precision, if there is one that pays.
+
+    Empty clusters wait for full precision.
+    """
+    runs, k, dim = centers.shape
+    work = len(x) * runs * k * dim
+    if x.dtype != torch.float32 or work < _LARGE_FUSED or not fast_bfloat16(x.device):
+        return None
+    fused = _fused(x.device, k, dim)
+    if fused is None and work < _LARGE:
+        return None
+    rows = torch.cat([(part - mean).bfloat16() for part in parts])
+    if fused is not None:
+        return fused(rows, mean, (runs, k), spherical)
+
+    def round_(centers: Tensor) -> tuple[Tensor, Tensor]:
+        labels, _ = _assign(rows, centers, mean, None)
+        means, _ = _means(x, labels, centers, spherical)
+        return means, _shift(centers, means)
+
+    return round_
+
+
+@functools.cache
+def _fused(device: torch.device, k: int, dim: int) -> Callable[..., _Round] | None:
+    """Rounds of few kernels of our own, where these can be compiled."""
+    if device.type != "cuda" or dim > _MOST_DIM:
+        return None
+    try:
+        from skdeepclust.ops.lloyd import Rounds
+
+        rows = torch.zeros(16, dim, dtype=torch.bfloat16, device=device)
+        centers = torch.zeros(1, k, dim, device=device)
+        Rounds(rows, centers[0, 0], (1, k), False)(centers)
+    except Exception:  # no Triton, no C compiler, which that needs, or too old a device
+        return None
+    return Rounds
+
+
+def _descend(advance: _Round, centers: Tensor, rest: _Rest, rounds: int) -> tuple[Tensor, int]:
+    """Centres after so many rounds, at most, and how many those were."""
+    for done in range(1, rounds + 1):
+        centers, way = advance(centers)
+        shift = way.numpy(force=True)
+        if rest(shift, shift):
+            return centers, done
+    return centers, rounds
+
+
+def _iterate(
+    x: Tensor, centers: Tensor, spherical: bool, max_iter: int, rest: _Rest
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Centres, labels and squared distances, in full precision.
 
     A host takes longer to launch a small kernel than an accelerator to run it: a round has few
     of them, asks the device once, and weighs here what it told.
     """
-    rows, mean = rough or (x, None)
-    square = None if rough else torch.linalg.vector_norm(x, dim=1, keepdim=True).square_()
-    rounds, stale = 0, np.zeros(len(centers))
-    shift = least = np.full(len(centers), math.inf)
-    while rounds < max_iter:
-        rounds += 1
-        labels, distance = _assign(rows, centers, mean, square)
+    square = torch.linalg.vector_norm(x, dim=1, keepdim=True).square_()
+    shift = np.full(len(centers), math.inf)
+    for _ in range(max_iter):
+        labels, distance = _assign(x, centers, None, square)
         means, sizes = _means(x, labels, centers, spherical)
-        told = sizes.amin(1).to(x), _shift(centers, means)
-        falling = told[1] if rough else distance.sum(0)
-        fewest, shift, falling = torch.stack([*told, falling]).numpy(force=True)
-        if not rough and not fewest.all():
+        told = sizes.amin(1).to(x), _shift(centers, means), distance.sum(0)
+        fewest, shift, inertia = torch.stack(told).numpy(force=True)
+        if not fewest.all():
             means = _refill(x, means, sizes == 0, distance)
             shift = _shift(centers, means).numpy(force=True)
         centers = means
-        stale = np.where(falling < least, 0, stale + 1)
-        least = np.minimum(falling, least)
-        if ((shift <= threshold) | (stale >= _STALE_ROUNDS)).all():
+        if rest(shift, inertia):
             break
-    if not rough and shift.any():
+    if shift.any():
         labels, distance = _assign(x, centers, None, square)
-    return centers, labels, distance, rounds
+    return centers, labels, distance
 
 
 def _assign(

@@ -16,7 +16,7 @@ from skorch.callbacks import Callback
 
 import skdeepclust
 from skdeepclust.datasets import make_image_blobs
-from skdeepclust.ops.kmeans import kmeans
+from skdeepclust.ops.kmeans import _fused, kmeans
 
 pytestmark = [
     pytest.mark.gpu,
@@ -105,6 +105,36 @@ def test_kmeans_repeats_bitwise(metric, k):
     ]
     for first, second in zip(*runs, strict=True):
         assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize(("dim", "k"), [(256, 10), (130, 200), (64, 1000)])
+def test_kmeans_of_half_precision_loses_no_inertia(metric, dim, k):
+    pytest.importorskip("triton", reason="Triton is not made for this system")
+    assert _fused(torch.device("cuda"), k, dim) is not None
+    x = torch.randn(40_000, dim, device="cuda", generator=torch.Generator("cuda").manual_seed(0))
+    x += 3 * x[torch.arange(len(x), device="cuda") % k]  # clusters, and a mean
+    half = kmeans(x, k, metric=metric, init=x[:k], max_iter=25)
+    exact = kmeans(x.double(), k, metric=metric, init=x[:k].double(), max_iter=25)
+    assert float(half[2]) == pytest.approx(float(exact[2]), rel=1e-3)
+    rows = torch.nn.functional.normalize(x, dim=1) if metric == "cosine" else x
+    nearest = torch.cdist(rows.double(), half[0].double()).argmin(1)
+    assert (nearest == half[1]).double().mean() > 0.999  # but for ties in full precision
+
+
+def test_a_round_of_kernels_is_lloyds():
+    """Against one of PyTorch, from rows that bfloat16 holds exactly."""
+    from skdeepclust.ops.lloyd import Rounds
+
+    generator = torch.Generator("cuda").manual_seed(0)
+    x = torch.randint(-8, 9, (5000, 96), device="cuda", generator=generator).float()
+    centers = torch.stack([x[:150], x[150:300]])
+    means, shift = Rounds(x.bfloat16(), torch.zeros_like(x[0]), (2, 150), False)(centers)
+    for run in range(2):
+        labels = torch.cdist(x.double(), centers[run].double()).argmin(1)
+        expected = torch.stack([x[labels == cluster].mean(0) for cluster in range(150)])
+        torch.testing.assert_close(means[run], expected)
+        torch.testing.assert_close(shift[run], (expected - centers[run]).square().sum())
 
 
 def test_kmeans_is_the_one_of_the_cpu():

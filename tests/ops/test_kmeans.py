@@ -33,15 +33,25 @@ def same(first, second):
 
 def rounds_of(monkeypatch):
     """A list that is to hold the rounds of each phase."""
-    rounds, iterate = [], module._iterate
+    rounds = []
 
-    def spy(*args):
-        found = iterate(*args)
-        rounds.append(found[3])
-        return found
+    class Counted(module._Rest):
+        def __init__(self, *args):
+            super().__init__(*args)
+            rounds.append(0)
 
-    monkeypatch.setattr(module, "_iterate", spy)
+        def __call__(self, *args):
+            rounds[-1] += 1
+            return super().__call__(*args)
+
+    monkeypatch.setattr(module, "_Rest", Counted)
     return rounds
+
+
+def half_precision_pays(monkeypatch, fast_bfloat16=lambda device: True):
+    monkeypatch.setattr(module, "_LARGE", 0)
+    monkeypatch.setattr(module, "_LARGE_FUSED", 0)
+    monkeypatch.setattr(module, "fast_bfloat16", fast_bfloat16)
 
 
 @pytest.mark.parametrize("tol", [0, 1e-4])
@@ -220,8 +230,7 @@ def test_half_precision_rounds_end_in_full_precision(monkeypatch, metric):
     x = 3 + normal(600, 16, dtype=torch.float32)
     exact = kmeans(x, 12, metric=metric, init=x[:12])
     halves = []
-    monkeypatch.setattr(module, "_LARGE", 0)
-    monkeypatch.setattr(module, "fast_bfloat16", lambda device: halves.append(device) or True)
+    half_precision_pays(monkeypatch, lambda device: halves.append(device) or True)
     centers, labels, inertia = kmeans(x, 12, metric=metric, init=x[:12])
     assert halves and float(inertia) == pytest.approx(float(exact[2]), rel=0.02)
     rows = F.normalize(x, dim=1) if metric == "cosine" else x
@@ -237,8 +246,7 @@ def test_half_precision_is_not_lost_in_tight_clusters(monkeypatch, metric, noise
     """More clusters than groups: what parts a group is below half precision."""
     x, _ = planted(k=5, per_cluster=200, noise=noise, dtype=torch.float32)
     exact = kmeans(x, 20, metric=metric, n_init=3, generator=seeded())
-    monkeypatch.setattr(module, "_LARGE", 0)
-    monkeypatch.setattr(module, "fast_bfloat16", lambda device: True)
+    half_precision_pays(monkeypatch)
     rounds = rounds_of(monkeypatch)
     rough = kmeans(x, 20, metric=metric, n_init=3, generator=seeded())
     assert float(rough[2]) <= 1.03 * float(exact[2])
@@ -270,18 +278,13 @@ def test_rows_that_differ_by_rounding_do_not_take_all_rounds(monkeypatch):
 
 def test_half_precision_leaves_one_round_of_full_precision(monkeypatch):
     x = normal(600, 16, dtype=torch.float32)
-    monkeypatch.setattr(module, "_LARGE", 0)
-    monkeypatch.setattr(module, "fast_bfloat16", lambda device: True)
-    rounds = []
-    iterate = module._iterate
-    monkeypatch.setattr(
-        module, "_iterate", lambda *a: rounds.append((a[3], len(a) > 5)) or iterate(*a)
-    )
+    half_precision_pays(monkeypatch)
+    rounds = rounds_of(monkeypatch)
     kmeans(x, 12, init=x[:12], max_iter=4, tol=0)
-    assert rounds == [(3, True), (1, False)]
+    assert rounds == [3, 1]
     rounds.clear()
     kmeans(x, 12, init=x[:12], max_iter=1, tol=0)
-    assert rounds == [(1, False)]
+    assert rounds == [1]
 
 
 @pytest.mark.parametrize("k", [7, 32, 64, 100])

@@ -1,0 +1,192 @@
+"""Rounds of Lloyd's algorithm on CUDA, in three kernels each.
+
+Of distances, n x K of them, none reaches the memory; nor do so many ones and zeros that would say
+which row is whose.
+"""
+# mypy: allow-untyped-defs
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from triton import cdiv, next_power_of_2
+
+__all__ = ["Rounds"]
+
+# Programs that keep a large accelerator busy, and the elements that one holds of partial sums.
+_BUSY, _HELD = 512, 4096
+# Sides of a tile of a product: the least that can be, the most that pays, and rows.
+_LEAST, _MOST, _ROWS = 16, 128, 64
+
+
+class Rounds:
+    """Rounds of half precision from given rows: call it with centres, again and again.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n_samples, dim)
+        Contiguous, of half precision, less `mean`; a program of the last kernel holds a
+        whole row.
+    mean : Tensor of shape (dim,)
+        What the rows have lost and the centres have not; float32.
+    shape : tuple of int
+        Runs and clusters, (runs, K).
+    spherical : bool
+        Whether centres are of norm 1.
+
+    Notes
+    -----
+    Products are of half precision, their sums of float32, and their order is the same every
+    time: each program adds up a part of the rows, and the last kernel the parts.
+    """
+
+    def __init__(self, rows: Tensor, mean: Tensor, shape: tuple[int, int], spherical: bool):
+        self.rows, self.mean, self.shape, self.spherical = rows, mean, shape, spherical
+        (n, dim), (runs, k) = rows.shape, shape
+        self._tile_k = min(_MOST, max(_LEAST, next_power_of_2(k)))
+        self._tile_dim = min(_MOST, max(_LEAST, next_power_of_2(dim)))
+        self._tiles = cdiv(k, self._tile_k), cdiv(dim, self._tile_dim)
+        parts = _BUSY // (self._tiles[0] * self._tiles[1] * runs)
+        self._parts = max(1, min(parts, cdiv(n, _ROWS)))
+        self._labels = rows.new_empty(runs, n, dtype=torch.int32)
+        self._sums = mean.new_empty(self._parts, runs, k, dim)
+        self._sizes = mean.new_empty(self._parts, runs, k)
+        self._centers = rows.new_empty(runs, k, dim)  # in half precision, less the mean
+        self._squares = mean.new_empty(runs, k)
+        self._last: Tensor | None = None
+
+    def __call__(self, centers: Tensor) -> tuple[Tensor, Tensor]:
+        """Means of the rows nearest to each centre, and how far they have moved.
+
+        Parameters
+        ----------
+        centers : Tensor of shape (runs, K, dim)
+            Float32.
+
+        Returns
+        -------
+        means : Tensor of shape (runs, K, dim)
+            Of norm 1 if `spherical`; without any rows a centre stays.
+        shift : Tensor of shape (runs,)
+            Squared way of the centres of each run, summed.
+        """
+        if centers is not self._last:
+            reduced = centers - self.mean
+            self._centers.copy_(reduced)
+            self._squares.copy_(self._centers.float().square().sum(2))
+        means, way = torch.empty_like(centers), self._squares.new_empty(self.shape)
+        (n, dim), (runs, k) = self.rows.shape, self.shape
+        warps = 8 if self._tile_k == _MOST else 4
+        _nearest[(cdiv(n, _MOST), runs)](
+            self.rows, self._centers, self._squares, self._labels, n, k, dim,
+            _MOST, self._tile_k, min(self._tile_dim, 64), num_warps=warps,
+        )  # fmt: skip
+        _add[(*self._tiles, self._parts * runs)](
+            self.rows, self._labels, self._sums, self._sizes, n, k, dim, runs,
+            cdiv(cdiv(n, _ROWS), self._parts), _ROWS, self._tile_k, self._tile_dim,
+            num_warps=warps,
+        )  # fmt: skip
+        width = next_power_of_2(dim)
+        _move[(runs * k,)](
+            self._sums, self._sizes, self.mean, centers, means, way, self._centers, self._squares,
+            self._parts, runs * k, dim, self.spherical, max(1, _HELD // width), width,
+        )  # fmt: skip
+        self._last = means
+        return means, way.sum(1)
+
+
+@triton.jit
+def _nearest(
+    rows, centers, squares, labels, n, k, dim,
+    TILE_N: tl.constexpr, TILE_K: tl.constexpr, TILE_D: tl.constexpr,
+):  # fmt: skip
+    """Nearest centre of `TILE_N` rows, for one run."""
+    row = (tl.program_id(0) * TILE_N + tl.arange(0, TILE_N)).to(tl.int64)
+    run = tl.program_id(1)
+    least = tl.full([TILE_N], float("inf"), tl.float32)
+    label = tl.zeros([TILE_N], tl.int32)
+    for start in range(0, k, TILE_K):
+        center = start + tl.arange(0, TILE_K)
+        product = tl.zeros([TILE_N, TILE_K], tl.float32)
+        for first in range(0, dim, TILE_D):
+            column = first + tl.arange(0, TILE_D)
+            x = tl.load(
+                rows + row[:, None] * dim + column[None, :],
+                mask=(row[:, None] < n) & (column[None, :] < dim),
+                other=0.0,
+            )
+            c = tl.load(
+                centers + (run * k + center[None, :]) * dim + column[:, None],
+                mask=(center[None, :] < k) & (column[:, None] < dim),
+                other=0.0,
+            )
+            product = tl.dot(x, c, product)
+        square = tl.load(squares + run * k + center, mask=center < k, other=float("inf"))
+        value, place = tl.min(square[None, :] - 2 * product, 1, return_indices=True)
+        label = tl.where(value < least, start + place, label)
+        least = tl.minimum(value, least)
+    tl.store(labels + run.to(tl.int64) * n + row, label, mask=row < n)
+
+
+@triton.jit
+def _add(
+    rows, labels, sums, sizes, n, k, dim, runs, steps,
+    TILE_N: tl.constexpr, TILE_K: tl.constexpr, TILE_D: tl.constexpr,
+):  # fmt: skip
+    """Sums of the members of `TILE_K` clusters among a part of the rows, for one run."""
+    center = tl.program_id(0) * TILE_K + tl.arange(0, TILE_K)
+    column = tl.program_id(1) * TILE_D + tl.arange(0, TILE_D)
+    part, run = tl.program_id(2) // runs, tl.program_id(2) % runs
+    total = tl.zeros([TILE_K, TILE_D], tl.float32)
+    size = tl.zeros([TILE_K], tl.float32)
+    for step in range(part * steps, (part + 1) * steps):
+        row = (step * TILE_N + tl.arange(0, TILE_N)).to(tl.int64)
+        label = tl.load(labels + run.to(tl.int64) * n + row, mask=row < n, other=-1)
+        x = tl.load(
+            rows + row[:, None] * dim + column[None, :],
+            mask=(row[:, None] < n) & (column[None, :] < dim),
+            other=0.0,
+        )
+        member = label[None, :] == center[:, None]
+        total = tl.dot(member.to(x.dtype), x, total)
+        size += tl.sum(member.to(tl.float32), 1)
+    place = tl.program_id(2) * k + center
+    known = (center[:, None] < k) & (column[None, :] < dim)
+    tl.store(sums + place[:, None] * dim + column[None, :], total, mask=known)
+    tl.store(sizes + place, size, mask=(center < k) & (tl.program_id(1) == 0))
+
+
+@triton.jit
+def _move(
+    sums, sizes, mean, centers, means, way, halves, squares,
+    parts, count, dim,
+    SPHERICAL: tl.constexpr, TILE_P: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    """One centre to the mean of its members, of which the parts are added."""
+    center = tl.program_id(0)
+    column = tl.arange(0, WIDTH)
+    known = column < dim
+    total = tl.zeros([WIDTH], tl.float32)
+    size = 0.0
+    for first in range(0, parts, TILE_P):
+        part = first + tl.arange(0, TILE_P)
+        place = part * count + center
+        some = tl.load(
+            sums + place[:, None] * dim + column[None, :],
+            mask=(part[:, None] < parts) & known[None, :],
+            other=0.0,
+        )
+        total += tl.sum(some, 0)
+        size += tl.sum(tl.load(sizes + place, mask=part < parts, other=0.0), 0)
+    origin = tl.load(mean + column, mask=known, other=0.0)
+    old = tl.load(centers + center * dim + column, mask=known, other=0.0)
+    new = total / tl.maximum(size, 1.0) + origin
+    if SPHERICAL:
+        new = new / tl.maximum(tl.sqrt(tl.sum(new * new, 0)), 1e-12)
+    new = tl.where(size > 0, new, old)
+    tl.store(means + center * dim + column, new, mask=known)
+    tl.store(way + center, tl.sum((new - old) * (new - old), 0))
+    half = (new - origin).to(halves.dtype.element_ty)
+    tl.store(halves + center * dim + column, half, mask=known)
+    exact = half.to(tl.float32)
+    tl.store(squares + center, tl.sum(exact * exact, 0))

@@ -1,0 +1,87 @@
+"""Rounds by kernels of our own; for a process of its own, see test_lloyd.py."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from skdeepclust.ops import kmeans as module
+from skdeepclust.ops import lloyd
+from skdeepclust.ops.kmeans import kmeans
+from skdeepclust.ops.lloyd import Rounds
+
+# The interpreter does not know the products of bfloat16, a GPU those of any other half alike.
+HALF = torch.float16
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    """Programs, of which the interpreter runs one after the other."""
+    monkeypatch.setattr(lloyd, "_BUSY", 8)
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def naive(rows, mean, centers, spherical):
+    """One round, centre by centre."""
+    rows, reduced = rows.float(), (centers - mean).to(HALF).float()
+    moved = centers.clone()
+    for run in range(len(centers)):
+        labels = torch.cdist(rows, reduced[run]).argmin(1)
+        for cluster in labels.unique():
+            center = rows[labels == cluster].mean(0) + mean
+            moved[run, cluster] = F.normalize(center, dim=0) if spherical else center
+    return moved, (moved - centers).square().sum((1, 2))
+
+
+@pytest.mark.parametrize("spherical", [False, True])
+@pytest.mark.parametrize(
+    ("n", "dim", "k", "runs"),
+    [(200, 20, 7, 2), (130, 16, 1, 1), (140, 130, 130, 1)],
+)
+def test_rounds_are_lloyds(n, dim, k, runs, spherical):
+    x = normal(n, dim) + 0.5
+    x = F.normalize(x, dim=1) if spherical else x
+    mean = x.mean(0)
+    rows = (x - mean).to(HALF)
+    centers = torch.stack([x[torch.randperm(n)[:k]] for _ in range(runs)])
+    advance = Rounds(rows, mean, (runs, k), spherical)
+    for _ in range(2):  # the second one goes on from what the first has left
+        expected = naive(rows, mean, centers, spherical)
+        centers, shift = advance(centers)
+        torch.testing.assert_close(centers, expected[0])
+        torch.testing.assert_close(shift, expected[1], atol=1e-5, rtol=1e-4)
+
+
+def test_other_centres_than_the_last_count():
+    x = normal(90, 4)
+    advance = Rounds(x.to(HALF), torch.zeros(4), (1, 3), False)
+    first = advance(x[None, :3])[0]
+    advance(x[None, 3:6])
+    assert torch.equal(advance(x[None, :3])[0], first)
+
+
+def test_a_centre_without_members_stays():
+    x = normal(90, 4)
+    centers = torch.cat([x[:2], torch.full((1, 4), 50.0)])[None]
+    moved, _ = Rounds(x.to(HALF), torch.zeros(4), (1, 3), False)(centers)
+    assert torch.equal(moved[0, 2], centers[0, 2]) and not torch.equal(moved[0, 0], centers[0, 0])
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_kmeans_by_them_ends_where_it_does_without(monkeypatch, metric):
+    x = F.one_hot(torch.arange(5).repeat(40), 8) + 0.05 * normal(200, 8) + 3
+    expected = kmeans(x, 5, metric=metric, n_init=3, generator=torch.Generator().manual_seed(0))
+    made = []
+
+    def fused(rows, *args):
+        made.append(Rounds(rows.to(HALF), *args))
+        return made[-1]
+
+    monkeypatch.setattr(module, "_LARGE_FUSED", 0)
+    monkeypatch.setattr(module, "fast_bfloat16", lambda device: True)
+    monkeypatch.setattr(module, "_fused", lambda *args: fused)
+    found = kmeans(x, 5, metric=metric, n_init=3, generator=torch.Generator().manual_seed(0))
+    assert made
+    torch.testing.assert_close(found, expected)
