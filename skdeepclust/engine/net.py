@@ -279,6 +279,7 @@ class ObjectiveNet(NeuralNet):
         size = batches.usual
         self.gradients = Gradients(self.module_, self.scaler, self.compile_step, size)
         self.run = Run(X, self.max_epochs, len(batches), self._features, generator)
+        self.concluding = False
         hp = self.objective.hp
         self.health = Health(hp.n_clusters, hp.embedding_dim)
 
@@ -338,7 +339,8 @@ class ObjectiveNet(NeuralNet):
 
     def _features(self, images: Images) -> Tensor:
         """The embedding of the training samples, on which methods cluster; it must be finite."""
-        z = self.embed(images)
+        precision = None if self.concluding else self.module_.precision
+        z = self._infer_all(images, lambda z: z, precision)
         if collective.any_rank(not bool(z.isfinite().all()), self._where):
             assert self.run is not None  # set by on_train_begin
             raise self._diverged(max(1, self.run.epoch), "features")
@@ -357,8 +359,9 @@ class ObjectiveNet(NeuralNet):
         super().on_train_end(net, X=X, y=y, **kwargs)
         assert self.run is not None  # set by on_train_begin
         synchronise(self.module_)
-        if any(_goes_back(callback) for _, callback in self.callbacks_):
-            self.run.forget_features()
+        # In full precision, and of the best weights if a callback has put them back.
+        self.run.forget_features()
+        self.concluding = True
         with torch.no_grad():
             self.objective.on_train_end(self.run)
             z = self.run.features()
@@ -396,11 +399,16 @@ class ObjectiveNet(NeuralNet):
         return z.numpy().copy(), proba.numpy().copy()
 
     @torch.no_grad()
-    def _infer_all(self, images: Images, head: Callable[[Tensor], Tensor]) -> Tensor:
+    def _infer_all(
+        self,
+        images: Images,
+        head: Callable[[Tensor], Tensor],
+        precision: torch.dtype | None = None,
+    ) -> Tensor:
         """What `head` makes of the embedding."""
         self._set_training(False)
         like = head(self.objective.centers[:0])
-        return infer_all(images, lambda x: head(self.module_.embed(x)), like)
+        return infer_all(images, lambda x: head(self.module_.embed(x, precision)), like)
 
     @property
     def _where(self) -> torch.device:

@@ -1,5 +1,6 @@
 """The vocabulary of a method: Objective, what the net trains (Learner), where it stands (Run)."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -75,7 +76,8 @@ class Run:
     def features(self) -> Tensor:
         """Eval-mode embedding (n_samples, dim) of all training samples, in order.
 
-        Computed once per step, however many ask.
+        Computed once per step, however many ask; in training as its steps are, by autocast, and
+        in full precision when it ends.
         """
         if self._features is None or self._features[0] != self.step:
             self._features = (self.step, self._embed(self.images))
@@ -213,10 +215,14 @@ class Learner(nn.Module):
         with torch.autocast(x.device.type, self.precision, enabled=self.precision is not None):
             return self.objective(views, index)
 
-    def embed(self, x: Tensor) -> Tensor:
+    def embed(self, x: Tensor, precision: torch.dtype | None = None) -> Tensor:
         """Unit-norm embedding (B, embedding_dim) of clean samples.
 
-        Always without autocast: what a user sees must not depend on the hardware's fast
+        Without autocast unless told: what a user sees must not depend on the hardware's fast
         types. (CUDA's convolutions take TF32 as ever, unless the user forbids it.)
         """
-        return F.normalize(self.objective.embed(channels_last(self.views.plain(x))), dim=1)
+        x = channels_last(self.views.plain(x))
+        fast = nullcontext() if precision is None else torch.autocast(x.device.type, precision)
+        with fast:
+            z = self.objective.embed(x)
+        return F.normalize(z.to(self.objective.centers.dtype), dim=1)

@@ -26,7 +26,9 @@ from skorch.callbacks import (
 )
 
 import skdeepclust
+import skdeepclust.base
 from skdeepclust.datasets import make_image_blobs
+from skdeepclust.engine.objective import Learner
 from skdeepclust.metrics import hungarian_accuracy_scorer
 from skdeepclust.model_selection import TransductiveSplit
 
@@ -148,6 +150,27 @@ def test_clusters_are_of_the_weights_that_a_callback_goes_back_to(method, blobs)
     now = estimator.net_.objective.state_dict()
     weights = [name for name in now if name.startswith(("encoder", "online", "target"))]
     assert weights and all(torch.equal(now[name], kept[0][name]) for name in weights)
+
+
+def test_training_embeds_by_autocast_and_its_end_in_full_precision(blobs, monkeypatch):
+    """Pseudo-labels may be as rough as the steps; what a user sees may not."""
+    asked = []
+
+    class Watched(Learner):
+        def embed(self, x, precision=None):
+            asked.append(precision)
+            z = super().embed(x, precision)
+            assert z.dtype == torch.float32
+            return z
+
+    monkeypatch.setattr(skdeepclust.base, "Learner", Watched)
+    method = skdeepclust.ProPosClustering
+    estimator = quick(method, precision="bfloat16").fit(blobs[0])
+    assert asked[:-2] == [torch.bfloat16] * 4 and asked[-2:] == [None, None]
+    np.testing.assert_array_equal(estimator.labels_, estimator.predict(blobs[0]))
+    asked.clear()
+    quick(method, precision="float32").fit(blobs[0])
+    assert set(asked) == {None}
 
 
 @pytest.mark.parametrize(
