@@ -370,8 +370,6 @@ is the final ACC.
   the other scores are those of `labels_`, clusters of the clean embedding, as new images have.
 - **SeCu** was published at 0.930, almost surely after self-labelling, which has a row of its own;
   one stage is not checked against the paper, and CoKe came before it. The test split is scored.
-  The recorded run of `fast` was compiled before a fault of compiled SeCu was found (it may have
-  learned from labels of the present epoch instead of the one before), and is to be run again.
 - **CDC** has no published figure on CIFAR-10 and no official code: its recipe is a reconstruction.
 - **Restarted** runs, which go on from weights alone, would be said to be: `restarted` is false in
   every file, since a state holds all of a training.

@@ -87,7 +87,7 @@ def test_no_recipe_disappears():
         ),
         ("ProPosClustering", "cifar10", {25: 0.025, 50: 0.05, 550: 0.025, 1000: 0.000308}),
         ("SeCuClustering", "cifar10", {0: 0, 0.9: 0, 6: 0.1, 11: 0.2, 206: 0.1, 401: 0}),
-        ("SeCuClustering", "cifar10-fast", {0: 0, 6: 0.2, 11: 0.4, 105.5: 0.2, 200: 0}),
+        ("SeCuClustering", "cifar10-fast", {0: 0, 6: 0.2, 11: 0.4, 155.5: 0.2, 300: 0}),
         ("IDFDClustering", "cifar10-fast", {2.5: 0.06, 5: 0.12, 205: 0.06}),
         ("SeCuClustering", "imagenet1k", {0: 0, 6: 0.8, 11: 1.6, 506: 0.8, 1001: 0}),
     ],

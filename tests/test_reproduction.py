@@ -279,8 +279,10 @@ def test_expected_minutes_are_those_of_the_roofline(script):
     ]
     assert costs[1] / costs[0] == pytest.approx(0.5)
     assert costs[2] / costs[0] == pytest.approx((1 + 9 / 16) / 2)
-    fast = [reproduction.Group(name, "cifar10", "fast", []) for name in script("published").FIRST]
-    assert sum(map(reproduction.expected, fast)) < 30
+    allowed = {"secu": 9, "idfd": 10, "propos": 15, "cdc": 25}  # the targets of the page
+    for name in script("published").FIRST:
+        group = reproduction.Group(name, "cifar10", "fast", [])
+        assert reproduction.expected(group) < allowed[name]
 
 
 def recorded(method, how, seed, acc, **more):

@@ -124,7 +124,7 @@ def test_kmeans_of_half_precision_loses_no_inertia(metric, dim, k):
 
 def test_a_round_of_kernels_is_lloyds():
     """Against one of PyTorch, from rows that bfloat16 holds exactly."""
-    from skdeepclust.ops.lloyd import Rounds
+    from skdeepclust.ops._lloyd import Rounds
 
     generator = torch.Generator("cuda").manual_seed(0)
     x = torch.randint(-8, 9, (5000, 96), device="cuda", generator=generator).float()
@@ -160,7 +160,9 @@ def test_pickled_on_cuda_loads_on_a_machine_without(method, images, tmp_path):
     command = [sys.executable, "-c", textwrap.dedent(script)]
     subprocess.run(command, check=True, env=environment, cwd=tmp_path)
     z = np.load(tmp_path / "z.npy")
-    np.testing.assert_allclose(z, estimator.transform(images), rtol=0, atol=1e-3)
+    with torch.backends.cudnn.flags(enabled=False):  # whose convolutions have but three digits
+        expected = estimator.transform(images)
+    np.testing.assert_allclose(z, expected, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("method", METHODS)
