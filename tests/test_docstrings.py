@@ -25,7 +25,7 @@ CALLED_BY_US = ("skdeepclust.augment.", "skdeepclust.backbones.", "skdeepclust.n
 def modules():
     yield "skdeepclust"
     for module in pkgutil.walk_packages(skdeepclust.__path__, "skdeepclust."):
-        if not module.name.endswith(("__main__", "_version")):
+        if not module.name.endswith(("__main__", "_version", "_lloyd")):  # has kernels
             yield module.name
 
 

@@ -15,7 +15,7 @@ from skdeepclust.ops.precision import fast_bfloat16
 
 __all__ = ["first_least", "kmeans"]
 
-# Centres (runs, K, dim) -> those of the next round and their shift (runs,).
+# Centres (runs, K, dim) -> those of the next round; their shift, and what is to fall, (2, runs).
 _Round: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 # Elements of the largest temporary (samples x runs x clusters): 32 MiB in float32; of that of an
@@ -270,8 +270,8 @@ class _Rest:
     """Whether all runs have come to rest.
 
     A run has where its centres hardly shift, and as well when for some rounds its inertia does
-    not fall, or in half precision the shift of its centres: what is left is noise of rounding,
-    which would go on for ever where all rows are almost equal.
+    not fall, or the shift of its centres where half precision does not tell: what is left is noise
+    of rounding, which would go on for ever where all rows are almost equal.
     """
 
     def __init__(self, runs: int, threshold: float):
@@ -305,7 +305,7 @@ def _rough_rounds(
     def round_(centers: Tensor) -> tuple[Tensor, Tensor]:
         labels, _ = _assign(rows, centers, mean, None)
         means, _ = _means(x, labels, centers, spherical)
-        return means, _shift(centers, means)
+        return means, _shift(centers, means).expand(2, -1)
 
     return round_
 
@@ -316,7 +316,7 @@ def _fused(device: torch.device, k: int, dim: int) -> Callable[..., _Round] | No
     if device.type != "cuda" or dim > _MOST_DIM:
         return None
     try:
-        from skdeepclust.ops.lloyd import Rounds
+        from skdeepclust.ops._lloyd import Rounds
 
         rows = torch.zeros(16, dim, dtype=torch.bfloat16, device=device)
         centers = torch.zeros(1, k, dim, device=device)
@@ -329,9 +329,8 @@ def _fused(device: torch.device, k: int, dim: int) -> Callable[..., _Round] | No
 def _descend(advance: _Round, centers: Tensor, rest: _Rest, rounds: int) -> tuple[Tensor, int]:
     """Centres after so many rounds, at most, and how many those were."""
     for done in range(1, rounds + 1):
-        centers, way = advance(centers)
-        shift = way.numpy(force=True)
-        if rest(shift, shift):
+        centers, told = advance(centers)
+        if rest(*told.numpy(force=True)):
             return centers, done
     return centers, rounds
 

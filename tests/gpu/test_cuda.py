@@ -123,18 +123,29 @@ def test_kmeans_of_half_precision_loses_no_inertia(metric, dim, k):
 
 
 def test_a_round_of_kernels_is_lloyds():
-    """Against one of PyTorch, from rows that bfloat16 holds exactly."""
+    """Against one of PyTorch, from rows that bfloat16 holds exactly; as a graph as well."""
     from skdeepclust.ops._lloyd import Rounds
 
     generator = torch.Generator("cuda").manual_seed(0)
     x = torch.randint(-8, 9, (5000, 96), device="cuda", generator=generator).float()
     centers = torch.stack([x[:150], x[150:300]])
-    means, shift = Rounds(x.bfloat16(), torch.zeros_like(x[0]), (2, 150), False)(centers)
+    advance = Rounds(x.bfloat16(), torch.zeros_like(x[0]), (2, 150), False)
+    means, told = advance(centers)
     for run in range(2):
         labels = torch.cdist(x.double(), centers[run].double()).argmin(1)
         expected = torch.stack([x[labels == cluster].mean(0) for cluster in range(150)])
         torch.testing.assert_close(means[run], expected)
-        torch.testing.assert_close(shift[run], (expected - centers[run]).square().sum())
+        torch.testing.assert_close(told[0, run], (expected - centers[run]).square().sum())
+    launched = []
+    for _ in range(2):  # as a graph, and one by one
+        advance = Rounds(x.bfloat16(), torch.zeros_like(x[0]), (2, 150), False)
+        advance._rounds = -9 * len(launched)
+        found = centers
+        for _ in range(6):
+            found, told = advance(found)
+        assert (advance._graph is None) == bool(launched)
+        launched.append((found.clone(), told.clone()))
+    torch.testing.assert_close(*launched, rtol=0, atol=0)
 
 
 def test_kmeans_is_the_one_of_the_cpu():

@@ -13,10 +13,14 @@ from triton import cdiv, next_power_of_2
 
 __all__ = ["Rounds"]
 
-# Programs that keep a large accelerator busy, and the elements that one holds of partial sums.
-_BUSY, _HELD = 512, 4096
-# Sides of a tile of a product: the least that can be, the most that pays, and rows.
-_LEAST, _MOST, _ROWS = 16, 128, 64
+# Programs of the second kernel that keep a large accelerator busy, and elements of partial sums
+# that one of the third adds at once.
+_BUSY, _AT_ONCE = 264, 1 << 14
+# Sides of the tiles of products: rows, clusters and columns; no side can be below the least. Rows
+# of so few columns are held whole while the nearest are sought.
+_TILE, _COLUMNS, _LEAST, _WHOLE = 128, 64, 16, 128
+# Rounds before they are recorded: kernels are compiled and loaded by then.
+_WARM = 2
 
 
 class Rounds:
@@ -43,17 +47,22 @@ class Rounds:
     def __init__(self, rows: Tensor, mean: Tensor, shape: tuple[int, int], spherical: bool):
         self.rows, self.mean, self.shape, self.spherical = rows, mean, shape, spherical
         (n, dim), (runs, k) = rows.shape, shape
-        self._tile_k = min(_MOST, max(_LEAST, next_power_of_2(k)))
-        self._tile_dim = min(_MOST, max(_LEAST, next_power_of_2(dim)))
-        self._tiles = cdiv(k, self._tile_k), cdiv(dim, self._tile_dim)
+        self._side_k, self._side_d = (
+            min(_TILE, max(_LEAST, next_power_of_2(size))) for size in (k, dim)
+        )
+        self._tiles = cdiv(k, self._side_k), cdiv(dim, self._side_d)
         parts = _BUSY // (self._tiles[0] * self._tiles[1] * runs)
-        self._parts = max(1, min(parts, cdiv(n, _ROWS)))
+        self._parts = max(1, min(parts, cdiv(n, _TILE)))
         self._labels = rows.new_empty(runs, n, dtype=torch.int32)
+        self._scores = mean.new_empty(cdiv(n, _TILE), runs)
         self._sums = mean.new_empty(self._parts, runs, k, dim)
         self._sizes = mean.new_empty(self._parts, runs, k)
-        self._centers = rows.new_empty(runs, k, dim)  # in half precision, less the mean
-        self._squares = mean.new_empty(runs, k)
-        self._last: Tensor | None = None
+        self._centers = mean.new_empty(runs, k, dim)
+        self._halves = rows.new_empty(runs, k, dim)  # in half precision, less the mean
+        self._squares, self._way = mean.new_empty(2, runs, k)
+        self._told = mean.new_empty(2, runs)
+        self._rounds = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, centers: Tensor) -> tuple[Tensor, Tensor]:
         """Means of the rows nearest to each centre, and how far they have moved.
@@ -67,65 +76,112 @@ class Rounds:
         -------
         means : Tensor of shape (runs, K, dim)
             Of norm 1 if `spherical`; without any rows a centre stays.
-        shift : Tensor of shape (runs,)
-            Squared way of the centres of each run, summed.
+        told : Tensor of shape (2, runs)
+            Squared way of the centres of each run, summed, and its inertia before they moved,
+            but for a constant.
+
+        The next call overwrites both.
         """
-        if centers is not self._last:
-            reduced = centers - self.mean
-            self._centers.copy_(reduced)
-            self._squares.copy_(self._centers.float().square().sum(2))
-        means, way = torch.empty_like(centers), self._squares.new_empty(self.shape)
+        if centers is not self._centers:
+            self._centers.copy_(centers)
+            self._halves.copy_(self._centers - self.mean)
+            self._squares.copy_(self._halves.float().square().sum(2))
+        self._rounds += 1
+        if self._rounds == _WARM + 1 and self.rows.is_cuda:
+            self._graph = self._record()
+        if self._graph is None:
+            self._launch()
+        else:
+            self._graph.replay()
+        return self._centers, self._told
+
+    def _record(self) -> torch.cuda.CUDAGraph | None:
+        """A round as one launch: a host takes longer for one than an accelerator for a round."""
+        graph, own, here = torch.cuda.CUDAGraph(), torch.cuda.Stream(), torch.cuda.current_stream()
+        own.wait_stream(here)
+        try:
+            with torch.cuda.stream(own):
+                # Other threads of the process may go on with what they do.
+                graph.capture_begin(capture_error_mode="thread_local")
+                self._launch()
+                graph.capture_end()
+        except RuntimeError:  # the driver records no such thing
+            return None
+        here.wait_stream(own)
+        return graph
+
+    def _launch(self) -> None:
         (n, dim), (runs, k) = self.rows.shape, self.shape
-        warps = 8 if self._tile_k == _MOST else 4
-        _nearest[(cdiv(n, _MOST), runs)](
-            self.rows, self._centers, self._squares, self._labels, n, k, dim,
-            _MOST, self._tile_k, min(self._tile_dim, 64), num_warps=warps,
+        warps = 8 if self._side_k > _LEAST else 4
+        whole = dim <= _WHOLE
+        _nearest[(cdiv(n, _TILE), runs)](
+            self.rows, self._halves, self._squares, self._labels, self._scores, n, k, dim,
+            _TILE, self._side_k, self._side_d if whole else _COLUMNS, whole,
+            num_warps=warps, num_stages=2 if whole else 3,
         )  # fmt: skip
         _add[(*self._tiles, self._parts * runs)](
             self.rows, self._labels, self._sums, self._sizes, n, k, dim, runs,
-            cdiv(cdiv(n, _ROWS), self._parts), _ROWS, self._tile_k, self._tile_dim,
-            num_warps=warps,
+            cdiv(cdiv(n, _TILE), self._parts), _TILE, self._side_k, self._side_d,
+            num_warps=warps, num_stages=2,
         )  # fmt: skip
         width = next_power_of_2(dim)
         _move[(runs * k,)](
-            self._sums, self._sizes, self.mean, centers, means, way, self._centers, self._squares,
-            self._parts, runs * k, dim, self.spherical, max(1, _HELD // width), width,
+            self._sums, self._sizes, self.mean, self._centers, self._way, self._halves,
+            self._squares, self._parts, runs * k, dim, self.spherical,
+            max(1, _AT_ONCE // width), width, num_warps=8,
         )  # fmt: skip
-        self._last = means
-        return means, way.sum(1)
+        torch.sum(self._way, 1, out=self._told[0])
+        torch.sum(self._scores, 0, out=self._told[1])
 
 
 @triton.jit
 def _nearest(
-    rows, centers, squares, labels, n, k, dim,
-    TILE_N: tl.constexpr, TILE_K: tl.constexpr, TILE_D: tl.constexpr,
+    rows, centers, squares, labels, scores, n, k, dim,
+    TILE_N: tl.constexpr, TILE_K: tl.constexpr, TILE_D: tl.constexpr, WHOLE: tl.constexpr,
 ):  # fmt: skip
     """Nearest centre of `TILE_N` rows, for one run."""
     row = (tl.program_id(0) * TILE_N + tl.arange(0, TILE_N)).to(tl.int64)
     run = tl.program_id(1)
     least = tl.full([TILE_N], float("inf"), tl.float32)
     label = tl.zeros([TILE_N], tl.int32)
+    column = tl.arange(0, TILE_D)
+    x = tl.load(
+        rows + row[:, None] * dim + column[None, :],
+        mask=(row[:, None] < n) & (column[None, :] < dim),
+        other=0.0,
+    )
     for start in range(0, k, TILE_K):
         center = start + tl.arange(0, TILE_K)
-        product = tl.zeros([TILE_N, TILE_K], tl.float32)
-        for first in range(0, dim, TILE_D):
-            column = first + tl.arange(0, TILE_D)
-            x = tl.load(
-                rows + row[:, None] * dim + column[None, :],
-                mask=(row[:, None] < n) & (column[None, :] < dim),
-                other=0.0,
-            )
+        line = centers + (run * k + center[None, :]) * dim
+        if WHOLE:
             c = tl.load(
-                centers + (run * k + center[None, :]) * dim + column[:, None],
+                line + column[:, None],
                 mask=(center[None, :] < k) & (column[:, None] < dim),
                 other=0.0,
             )
-            product = tl.dot(x, c, product)
+            product = tl.dot(x, c)
+        else:
+            product = tl.zeros([TILE_N, TILE_K], tl.float32)
+            for first in range(0, dim, TILE_D):
+                here = first + column
+                part = tl.load(
+                    rows + row[:, None] * dim + here[None, :],
+                    mask=(row[:, None] < n) & (here[None, :] < dim),
+                    other=0.0,
+                )
+                c = tl.load(
+                    line + here[:, None],
+                    mask=(center[None, :] < k) & (here[:, None] < dim),
+                    other=0.0,
+                )
+                product = tl.dot(part, c, product)
         square = tl.load(squares + run * k + center, mask=center < k, other=float("inf"))
         value, place = tl.min(square[None, :] - 2 * product, 1, return_indices=True)
         label = tl.where(value < least, start + place, label)
         least = tl.minimum(value, least)
     tl.store(labels + run.to(tl.int64) * n + row, label, mask=row < n)
+    score = tl.sum(tl.where(row < n, least, 0.0), 0)
+    tl.store(scores + tl.program_id(0) * tl.num_programs(1) + run, score)
 
 
 @triton.jit
@@ -139,17 +195,21 @@ def _add(
     part, run = tl.program_id(2) // runs, tl.program_id(2) % runs
     total = tl.zeros([TILE_K, TILE_D], tl.float32)
     size = tl.zeros([TILE_K], tl.float32)
-    for step in range(part * steps, (part + 1) * steps):
-        row = (step * TILE_N + tl.arange(0, TILE_N)).to(tl.int64)
-        label = tl.load(labels + run.to(tl.int64) * n + row, mask=row < n, other=-1)
+    row = (part * steps * TILE_N + tl.arange(0, TILE_N)).to(tl.int64)
+    labels += run.to(tl.int64) * n
+    label = tl.load(labels + row, mask=row < n, other=-1)
+    for _ in range(steps):
         x = tl.load(
             rows + row[:, None] * dim + column[None, :],
             mask=(row[:, None] < n) & (column[None, :] < dim),
             other=0.0,
         )
+        row += TILE_N
+        following = tl.load(labels + row, mask=row < n, other=-1)  # while the product waits for x
         member = label[None, :] == center[:, None]
         total = tl.dot(member.to(x.dtype), x, total)
         size += tl.sum(member.to(tl.float32), 1)
+        label = following
     place = tl.program_id(2) * k + center
     known = (center[:, None] < k) & (column[None, :] < dim)
     tl.store(sums + place[:, None] * dim + column[None, :], total, mask=known)
@@ -158,7 +218,7 @@ def _add(
 
 @triton.jit
 def _move(
-    sums, sizes, mean, centers, means, way, halves, squares,
+    sums, sizes, mean, centers, way, halves, squares,
     parts, count, dim,
     SPHERICAL: tl.constexpr, TILE_P: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
@@ -184,7 +244,7 @@ def _move(
     if SPHERICAL:
         new = new / tl.maximum(tl.sqrt(tl.sum(new * new, 0)), 1e-12)
     new = tl.where(size > 0, new, old)
-    tl.store(means + center * dim + column, new, mask=known)
+    tl.store(centers + center * dim + column, new, mask=known)
     tl.store(way + center, tl.sum((new - old) * (new - old), 0))
     half = (new - origin).to(halves.dtype.element_ty)
     tl.store(halves + center * dim + column, half, mask=known)
