@@ -87,12 +87,13 @@ class Rounds:
             self._halves.copy_(self._centers - self.mean)
             self._squares.copy_(self._halves.float().square().sum(2))
         self._rounds += 1
-        if self._rounds == _WARM + 1 and self.rows.is_cuda:
-            self._graph = self._record()
-        if self._graph is None:
-            self._launch()
-        else:
-            self._graph.replay()
+        with torch.cuda.device_of(self.rows):  # Triton launches on what is the current one
+            if self._rounds == _WARM + 1 and self.rows.is_cuda:
+                self._graph = self._record()
+            if self._graph is None:
+                self._launch()
+            else:
+                self._graph.replay()
         return self._centers, self._told
 
     def _record(self) -> torch.cuda.CUDAGraph | None:

@@ -26,8 +26,8 @@ _BUDGET, _IN_CACHE, _ON_DEVICE = 1 << 23, 1 << 19, 1 << 25
 # our own, the most rounds of that kind, and the shift, in variances, at which full precision takes
 # over; rounds without progress that end either kind.
 _LARGE, _LARGE_FUSED, _ROUGH_ROUNDS, _ROUGH_TOL, _STALE_ROUNDS = 1 << 29, 1 << 26, 24, 1e-3, 3
-# Columns that our own kernels can hold.
-_MOST_DIM = 4096
+# Columns that our own kernels can hold, and elements of centres that they can count.
+_MOST_DIM, _MOST_ELEMENTS = 1 << 12, 1 << 31
 # Rows that seeds are drawn from: so many, or more where there are many clusters.
 _SEED_ROWS, _SEED_ROWS_PER_CLUSTER = 1 << 14, 50
 # Elements of x from which on sums over its rows are faster cluster by cluster than row by row; and
@@ -295,7 +295,7 @@ def _rough_rounds(
     work = len(x) * runs * k * dim
     if x.dtype != torch.float32 or work < _LARGE_FUSED or not fast_bfloat16(x.device):
         return None
-    fused = _fused(x.device, k, dim)
+    fused = _fused(x.device, k, dim) if centers.numel() < _MOST_ELEMENTS else None
     if fused is None and work < _LARGE:
         return None
     rows = torch.cat([(part - mean).bfloat16() for part in parts])
