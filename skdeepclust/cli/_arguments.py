@@ -29,6 +29,8 @@ __all__ = [
 ]
 
 UNTRAINED = "BackboneKMeans"
+# As other languages and files of settings write them.
+_CONSTANTS = {"true": True, "false": False, "none": None, "null": None}
 
 
 def method(text: str) -> str:
@@ -67,14 +69,14 @@ def integer(least: int) -> Callable[[str], int]:
 
 
 def setting(text: str) -> tuple[str, Any]:
-    """Parse NAME=VALUE; a value that is no literal of Python is a text."""
+    """Parse NAME=VALUE; a value that is no literal of Python, in any case, is a text."""
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise argparse.ArgumentTypeError(f"must be NAME=VALUE, got {text!r}")
     try:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
-        return name, value
+        return name, _CONSTANTS.get(value.lower(), value)
 
 
 def path(text: str) -> Path:

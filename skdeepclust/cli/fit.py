@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import difflib
 import inspect
 import os
 import re
@@ -220,7 +221,9 @@ def _chosen_parameters(args: argparse.Namespace, known: list[str]) -> dict[str, 
         if name in _OURS:
             raise ValueError(f"--set {name}: {_OURS[name]}")
         if name not in known:
-            raise ValueError(f"{args.method} has no parameter {name!r}: it has {', '.join(known)}")
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
+            raise ValueError(f"--set {name}: {args.method} has no parameter {name!r}: {hint}")
     return chosen
 
 

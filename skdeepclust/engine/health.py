@@ -233,7 +233,7 @@ class Health:
         labels = vitals.labels
         shares = self._shares(labels)
         present = shares[shares > 0]
-        entropy = float(-(present * np.log(present)).sum())
+        entropy = -float((present * np.log(present)).sum()) + 0.0  # not -0
         figures = {
             "label_change": self._label_change(labels),
             "size_entropy": entropy / math.log(self.n_clusters) if self.n_clusters > 1 else 1.0,

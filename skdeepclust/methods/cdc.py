@@ -335,6 +335,11 @@ def disentangled_contrast(
     -------
     Tensor, scalar
 
+    Raises
+    ------
+    ValueError
+        If there are fewer keys than queries.
+
     References
     ----------
     Ding et al. (2023); the form of the equation is a reconstruction, see `CDCClustering`.
@@ -347,6 +352,8 @@ def disentangled_contrast(
     >>> disentangled_contrast(c, n, c, n)  # log(1 + 2 / e ** 2)
     tensor(0.2395)
     """
+    if len(c_key) < len(c):
+        raise ValueError(f"c_key has {len(c_key)} rows for {len(c)} queries: each needs its key")
     category = category_scale * (c @ c_key.detach().T)
     instance = F.normalize(n, dim=1) @ F.normalize(n_key.detach(), dim=1).T
     similarity = (category + instance) / temperature

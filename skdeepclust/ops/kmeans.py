@@ -89,6 +89,8 @@ def kmeans(
 
     Raises
     ------
+    TypeError
+        If `x` is not a tensor.
     ValueError
         If `x` is not a finite matrix, or `n_clusters`, `init`, `n_init` or `metric`
         does not fit it.
@@ -164,6 +166,8 @@ def first_least(values: Tensor) -> int:
 def _check(x: Tensor, n_clusters: int, metric: str, init: Tensor | None, n_init: int) -> Tensor:
     if metric not in ("euclidean", "cosine"):
         raise ValueError(f"metric must be 'euclidean' or 'cosine', got {metric!r}")
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x must be a tensor, got {type(x).__name__}: torch.as_tensor makes one")
     if x.ndim != 2 or not x.is_floating_point():
         raise ValueError(f"x must be a floating (n_samples, dim) matrix, got {tuple(x.shape)}")
     if not 1 <= n_clusters <= len(x):

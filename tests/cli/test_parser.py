@@ -10,6 +10,7 @@ import pytest
 
 from skdeepclust import cli
 from skdeepclust.cli import fit, predict, report
+from skdeepclust.cli._arguments import setting
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -25,6 +26,24 @@ WRITTEN = sorted(
         if line.startswith("  skdeepclust ")
     }
 )
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("True", True),
+        ("true", True),
+        ("FALSE", False),
+        ("none", None),
+        ("null", None),
+        ("0.5", 0.5),
+        ("(3, 8, 8)", (3, 8, 8)),
+        ("resnet18", "resnet18"),
+        ("", ""),
+    ],
+)
+def test_settings_are_literals_in_any_case_or_texts(text, value):
+    assert setting(f"name={text}") == ("name", value)
 
 
 def test_commands_are_found():

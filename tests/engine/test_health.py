@@ -59,6 +59,7 @@ def test_entropy_and_empty_clusters(sizes):
     assert figures["size_entropy"] == pytest.approx(
         -sum(p * math.log(p) for p in shares) / math.log(3), abs=1e-12
     )
+    assert math.copysign(1, figures["size_entropy"]) == 1  # -0.0 looks odd in a table
     assert figures["empty_clusters"] == sizes.count(0)
 
 

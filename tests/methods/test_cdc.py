@@ -83,6 +83,12 @@ def test_the_contrast_is_its_equation(keys, tau, kappa):
         torch.testing.assert_close(a, b, **TIGHT)
 
 
+def test_fewer_keys_than_queries_are_refused():
+    c, n, c_key, n_key = case()
+    with pytest.raises(ValueError, match="c_key has 3 rows for 4 queries"):
+        disentangled_contrast(c, n, c_key[:3], n_key[:3])
+
+
 def test_gradients_are_exact():
     c, n, c_key, n_key = case()
 

@@ -450,3 +450,5 @@ def test_bad_input_is_named(change, named):
     call = {"x": normal(10, 2), "n_clusters": 2} | change
     with pytest.raises(ValueError, match=named):
         kmeans(call.pop("x"), call.pop("n_clusters"), **call)
+    with pytest.raises(TypeError, match="x must be a tensor, got ndarray"):
+        kmeans(np.zeros((10, 2)), 2)
