@@ -36,10 +36,14 @@ def naive(rows, mean, centers, spherical):
     return moved, (moved - centers).double().square().sum((1, 2)), torch.stack(inertia)
 
 
-@pytest.mark.parametrize("spherical", [False, True])
 @pytest.mark.parametrize(
-    ("n", "dim", "k", "runs"),
-    [(200, 20, 7, 2), (130, 16, 1, 1), (140, 130, 130, 1)],
+    ("n", "dim", "k", "runs", "spherical"),
+    [
+        (200, 20, 7, 2, False),
+        (60, 20, 7, 2, True),
+        (130, 16, 1, 1, True),
+        (140, 130, 130, 1, False),  # more than a tile of each
+    ],
 )
 def test_rounds_are_lloyds(n, dim, k, runs, spherical):
     x = normal(n, dim) + 0.5
