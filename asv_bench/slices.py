@@ -203,6 +203,8 @@ class Watch(Callback):
         if self.epochs_ % self.every == 0 or net.run.epoch == net.run.n_epochs:
             labels = net.health.previous.cpu().numpy()
             self.curve_.append({"epoch": self.epochs_, **scores(self.target, labels)})
+            told = f"{net.run.epoch} of {net.run.n_epochs} epochs, ACC {self.curve_[-1]['acc']:.3f}"
+            print(f"{told}, {net.record['seconds']:.2f} s an epoch", flush=True)
         self.progress.tell(self)
 
 
