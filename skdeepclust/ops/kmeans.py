@@ -101,9 +101,10 @@ def kmeans(
     centre, so clusters stay empty only where `x` has fewer than K rows that differ by more
     than rounding. Rows that are far from the origin for their spread are centred first.
     The distances, n x K for each run, are never held whole. Large problems on hardware that
-    multiplies bfloat16 fast begin with up to 24 rounds of bfloat16 distances and float32 means,
-    as long as the centres move less and less; the last round and always the labels and the
-    inertia are of full precision.
+    multiplies bfloat16 fast begin with up to 24 rounds of bfloat16 distances and float32 sums,
+    as long as the centres move less and less, or, on CUDA with Triton, where sums are of bfloat16
+    rows, the inertia falls; the last round and always the labels and the inertia are of full
+    precision.
 
     References
     ----------
