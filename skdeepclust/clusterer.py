@@ -13,6 +13,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
+from skdeepclust._errors import first_line
 from skdeepclust._sklearn import Interval, StrOptions, TransformingClusterer, fit_context
 from skdeepclust.backbones import auto_backbone
 from skdeepclust.engine.arrays import as_images
@@ -484,10 +485,14 @@ class ImageClusterer(TransformingClusterer):
                 array = check_array(X, estimator=self, **how)
         except (TypeError, ValueError) as error:
             told = str(error)
-            checked = isinstance(error, ValueError) and "convert" not in told
-            if checked or "X" in told or "parse" in told:  # scikit-learn has said what is wrong
+            if told.startswith("Input X contains"):  # NaN, say; the rest is about other models
+                advice = "leave such samples out, or fill them in"
+                raise ValueError(f"{first_line(error).rstrip('.')}: {advice}") from error
+            if "X" in told or "parse" in told:  # scikit-learn has said what is wrong
                 raise
-            raise type(error)(f"X holds what is no number: {error}") from error
+            checked = isinstance(error, ValueError) and "convert" not in told
+            what = "X" if checked else "X holds what is no number"
+            raise type(error)(f"{what}: {told}") from error
         if reset:
             images = as_images(array, _image_shape(self.image_shape))
             self._learn_shape(images.shape)

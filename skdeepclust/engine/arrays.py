@@ -32,7 +32,7 @@ def as_array(X: Any) -> Any:
     Raises
     ------
     TypeError, ValueError
-        If X is bytes, a sparse tensor, or a Dataset without size or items.
+        If X is bytes, a sparse tensor, ragged, or a Dataset without size or items.
     MixedShapes
         If X is a Dataset without one shape.
     """
@@ -50,7 +50,12 @@ def as_array(X: Any) -> Any:
     if isinstance(X, Dataset):
         return _stack(X)
     framed = hasattr(X, "columns") and hasattr(X, "shape")  # frames of polars have no ndim
-    return X if framed or hasattr(X, "ndim") else np.asarray(X)
+    if framed or hasattr(X, "ndim"):
+        return X
+    try:
+        return np.asarray(X)
+    except ValueError as error:
+        raise ValueError(f"X must have rows of one length: {error}") from error
 
 
 def _stack(dataset: Dataset) -> np.ndarray:
