@@ -61,8 +61,8 @@ SHARED = """n_clusters : int, default=8
         ``"auto"`` takes CUDA, then MPS, then the CPU.
     precision : {{"auto", "float32", "bfloat16", "float16", "float64"}}, default="auto"
         What training computes in; the half types by autocast. ``"auto"`` is bfloat16 for
-        images where the hardware has it, else float32. Embeddings and predictions are always
-        computed in float32 (float64 for ``"float64"``).
+        images where the hardware has it, else float32. Embeddings and predictions that you get
+        are always computed in float32 (float64 for ``"float64"``).
     compile : bool, default=False
         Compile the training step by ``torch.compile``, which takes a minute or some at first:
         for long runs on accelerators, on a CPU it saves nothing. Where it cannot be, training

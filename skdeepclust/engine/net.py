@@ -339,8 +339,9 @@ class ObjectiveNet(NeuralNet):
 
     def _features(self, images: Images) -> Tensor:
         """The embedding of the training samples, on which methods cluster; it must be finite."""
-        precision = None if self.concluding else self.module_.precision
-        z = self._infer_all(images, lambda z: z, precision)
+        # float16 has no room for activations before norms have statistics.
+        rough = not self.concluding and self.module_.precision == torch.bfloat16
+        z = self._infer_all(images, lambda z: z, torch.bfloat16 if rough else None)
         if collective.any_rank(not bool(z.isfinite().all()), self._where):
             assert self.run is not None  # set by on_train_begin
             raise self._diverged(max(1, self.run.epoch), "features")

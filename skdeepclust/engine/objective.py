@@ -76,8 +76,8 @@ class Run:
     def features(self) -> Tensor:
         """Eval-mode embedding (n_samples, dim) of all training samples, in order.
 
-        Computed once per step, however many ask; in training as its steps are, by autocast, and
-        in full precision when it ends.
+        Computed once per step, however many ask; in training in bfloat16 if its steps are, and in
+        full precision when it ends.
         """
         if self._features is None or self._features[0] != self.step:
             self._features = (self.step, self._embed(self.images))

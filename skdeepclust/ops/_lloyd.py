@@ -1,9 +1,10 @@
-"""Rounds of Lloyd's algorithm on CUDA, in three kernels each.
+"""Rounds of Lloyd's algorithm on CUDA, by three kernels and two sums.
 
-Of distances, n x K of them, none reaches the memory; nor do so many ones and zeros that would say
-which row is whose.
+Neither the n x K distances nor the n x K memberships are ever written to memory.
 """
 # mypy: allow-untyped-defs
+
+import threading
 
 import torch
 import triton
@@ -30,7 +31,7 @@ class Rounds:
     ----------
     rows : Tensor of shape (n_samples, dim)
         Contiguous, of half precision, less `mean`; a program of the last kernel holds a
-        whole row.
+        whole centre, so that dim has a limit.
     mean : Tensor of shape (dim,)
         What the rows have lost and the centres have not; float32.
     shape : tuple of int
@@ -88,7 +89,7 @@ class Rounds:
             self._squares.copy_(self._halves.float().square().sum(2))
         self._rounds += 1
         with torch.cuda.device_of(self.rows):  # Triton launches on what is the current one
-            if self._rounds == _WARM + 1 and self.rows.is_cuda:
+            if self._rounds == _WARM + 1 and self._may_record():
                 self._graph = self._record()
             if self._graph is None:
                 self._launch()
@@ -96,16 +97,22 @@ class Rounds:
                 self._graph.replay()
         return self._centers, self._told
 
+    def _may_record(self) -> bool:
+        # While a graph is recorded, older releases of PyTorch refuse random numbers to other
+        # threads, in which fits may run.
+        return self.rows.is_cuda and threading.current_thread() is threading.main_thread()
+
     def _record(self) -> torch.cuda.CUDAGraph | None:
         """A round as one launch: a host takes longer for one than an accelerator for a round."""
         graph, own, here = torch.cuda.CUDAGraph(), torch.cuda.Stream(), torch.cuda.current_stream()
         own.wait_stream(here)
         try:
             with torch.cuda.stream(own):
-                # Other threads of the process may go on with what they do.
                 graph.capture_begin(capture_error_mode="thread_local")
-                self._launch()
-                graph.capture_end()
+                try:
+                    self._launch()
+                finally:  # Ctrl-C, too, must not leave the stream recording
+                    graph.capture_end()
         except RuntimeError:  # the driver records no such thing
             return None
         here.wait_stream(own)
@@ -135,13 +142,14 @@ class Rounds:
         torch.sum(self._scores, 0, out=self._told[1])
 
 
-@triton.jit
+# Numbers that one is not compiled for: a small trial then compiles what large calls run.
+@triton.jit(do_not_specialize=["n", "k"])
 def _nearest(
     rows, centers, squares, labels, scores, n, k, dim,
     TILE_N: tl.constexpr, TILE_K: tl.constexpr, TILE_D: tl.constexpr, WHOLE: tl.constexpr,
 ):  # fmt: skip
     """Nearest centre of `TILE_N` rows, for one run."""
-    row = (tl.program_id(0) * TILE_N + tl.arange(0, TILE_N)).to(tl.int64)
+    row = tl.program_id(0).to(tl.int64) * TILE_N + tl.arange(0, TILE_N)
     run = tl.program_id(1)
     least = tl.full([TILE_N], float("inf"), tl.float32)
     label = tl.zeros([TILE_N], tl.int32)
@@ -185,7 +193,7 @@ def _nearest(
     tl.store(scores + tl.program_id(0) * tl.num_programs(1) + run, score)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n", "k", "runs", "steps"])
 def _add(
     rows, labels, sums, sizes, n, k, dim, runs, steps,
     TILE_N: tl.constexpr, TILE_K: tl.constexpr, TILE_D: tl.constexpr,
@@ -196,7 +204,7 @@ def _add(
     part, run = tl.program_id(2) // runs, tl.program_id(2) % runs
     total = tl.zeros([TILE_K, TILE_D], tl.float32)
     size = tl.zeros([TILE_K], tl.float32)
-    row = (part * steps * TILE_N + tl.arange(0, TILE_N)).to(tl.int64)
+    row = (part * steps).to(tl.int64) * TILE_N + tl.arange(0, TILE_N)
     labels += run.to(tl.int64) * n
     label = tl.load(labels + row, mask=row < n, other=-1)
     for _ in range(steps):
@@ -217,7 +225,7 @@ def _add(
     tl.store(sizes + place, size, mask=(center < k) & (tl.program_id(1) == 0))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["parts", "count"])
 def _move(
     sums, sizes, mean, centers, way, halves, squares,
     parts, count, dim,

@@ -274,9 +274,9 @@ def _lloyd(
 class _Rest:
     """Whether all runs have come to rest.
 
-    A run has where its centres hardly shift, and as well when for some rounds its inertia does
-    not fall, or the shift of its centres where half precision does not tell: what is left is noise
-    of rounding, which would go on for ever where all rows are almost equal.
+    A run rests when its centres hardly shift, or when for some rounds what should fall did not: its
+    inertia, or the shift where a round does not compute that. What is left is noise of rounding,
+    which would go on for ever where all rows are almost equal.
     """
 
     def __init__(self, runs: int, threshold: float):
@@ -326,6 +326,8 @@ def _fused(device: torch.device, k: int, dim: int) -> Callable[..., _Round] | No
         rows = torch.zeros(16, dim, dtype=torch.bfloat16, device=device)
         centers = torch.zeros(1, k, dim, device=device)
         Rounds(rows, centers[0, 0], (1, k), False)(centers)
+    except torch.OutOfMemoryError:  # which may pass
+        raise
     except Exception:  # no Triton, no C compiler, which that needs, or too old a device
         return None
     return Rounds
