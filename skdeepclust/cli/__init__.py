@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import difflib
 import io
 import json
 import os
@@ -14,6 +13,7 @@ from typing import Any, NoReturn
 
 import skdeepclust
 from skdeepclust.cli import demo, fit, predict, recipes, report
+from skdeepclust.cli._arguments import meant
 
 __all__ = ["main"]
 
@@ -69,8 +69,7 @@ def _plain(value: Any) -> Any:
 def _refuse(command: argparse.ArgumentParser, unknown: Sequence[str]) -> NoReturn:
     """Say what the command may have been meant to be told: it has --n-clusters, no --n_clusters."""
     options = re.findall(r"--[a-z-]+", command.format_help())
-    near = difflib.get_close_matches(unknown[0].partition("=")[0], options, n=1)
-    hint = f": did you mean {near[0]}?" if near else ""
+    hint = meant(unknown[0].partition("=")[0], options)
     command.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
 
 

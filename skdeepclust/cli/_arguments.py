@@ -5,7 +5,7 @@ import ast
 import difflib
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ __all__ = [
     "check_page",
     "estimator",
     "integer",
+    "meant",
     "method",
     "new_file",
     "path",
@@ -52,9 +53,14 @@ def _named(text: str, names: list[str]) -> str:
     known = {short(name): name for name in names}
     if short(text) in known:
         return known[short(text)]
-    near = difflib.get_close_matches(short(text), known, n=1)
-    hint = f": did you mean {near[0]}?" if near else ""
+    hint = meant(short(text), known)
     raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(known)}{hint}")
+
+
+def meant(text: str, known: Iterable[str]) -> str:
+    """What ends a message on a name that is unknown: the one that it is near to, if any."""
+    near = difflib.get_close_matches(text, list(known), n=1)
+    return f": did you mean {near[0]}?" if near else ""
 
 
 def integer(least: int) -> Callable[[str], int]:

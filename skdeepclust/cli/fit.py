@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import difflib
 import inspect
 import os
 import re
@@ -25,6 +24,7 @@ from skdeepclust.cli._arguments import (
     check_page,
     estimator,
     integer,
+    meant,
     path,
     setting,
     short,
@@ -221,9 +221,8 @@ def _chosen_parameters(args: argparse.Namespace, known: list[str]) -> dict[str, 
         if name in _OURS:
             raise ValueError(f"--set {name}: {_OURS[name]}")
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
-            raise ValueError(f"--set {name}: {args.method} has no parameter {name!r}: {hint}")
+            hint = meant(name, known) or f": it has {', '.join(known)}"
+            raise ValueError(f"--set {name}: {args.method} has no parameter {name!r}{hint}")
     return chosen
 
 

@@ -69,7 +69,7 @@ class RecordedViews:
     def _record(self, x: Tensor, stretch: Tensor | None) -> tuple[Any, Any, list[Tensor]]:
         inputs = x.clone(), None if stretch is None else stretch.clone()
         graph = torch.cuda.CUDAGraph()
-        # Other threads of the process may go on with what they do.
+        # Other threads may go on with what they do, but for random numbers in older PyTorch.
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             made = self._make(*inputs)
         return graph, inputs, made

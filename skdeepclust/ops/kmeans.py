@@ -300,7 +300,8 @@ def _rough_rounds(
     work = len(x) * runs * k * dim
     if x.dtype != torch.float32 or work < _LARGE_FUSED or not fast_bfloat16(x.device):
         return None
-    fused = _fused(x.device, k, dim) if centers.numel() < _MOST_ELEMENTS else None
+    fits = dim <= _MOST_DIM and centers.numel() < _MOST_ELEMENTS
+    fused = _fused(x.device, k, dim) if fits else None
     if fused is None and work < _LARGE:
         return None
     rows = torch.cat([(part - mean).bfloat16() for part in parts])
@@ -318,7 +319,7 @@ def _rough_rounds(
 @functools.cache
 def _fused(device: torch.device, k: int, dim: int) -> Callable[..., _Round] | None:
     """Rounds of few kernels of our own, where these can be compiled."""
-    if device.type != "cuda" or dim > _MOST_DIM:
+    if device.type != "cuda":
         return None
     try:
         from skdeepclust.ops._lloyd import Rounds

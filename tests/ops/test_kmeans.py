@@ -279,12 +279,13 @@ def test_rows_that_differ_by_rounding_do_not_take_all_rounds(monkeypatch):
 def test_half_precision_leaves_one_round_of_full_precision(monkeypatch):
     x = normal(600, 16, dtype=torch.float32)
     half_precision_pays(monkeypatch)
-    rounds = rounds_of(monkeypatch)
+    rounds, full, iterate = rounds_of(monkeypatch), [], module._iterate
+    monkeypatch.setattr(module, "_iterate", lambda *a: full.append(a[3]) or iterate(*a))
     kmeans(x, 12, init=x[:12], max_iter=4, tol=0)
-    assert rounds == [3, 1]
+    assert rounds == [3, 1] and full == [1]
     rounds.clear()
     kmeans(x, 12, init=x[:12], max_iter=1, tol=0)
-    assert rounds == [1]
+    assert rounds == [1] and full == [1, 1]
 
 
 @pytest.mark.parametrize("k", [7, 32, 64, 100])
