@@ -25,6 +25,26 @@ class Inference(common.Predictor, common.Transformer):
         return common.random_images(n_images)
 
 
+class OnePhotograph:
+    """A single image of 224 x 224 pixels: what a program that asks for its cluster waits for."""
+
+    timer = common.timer
+    timeout = 600
+
+    def setup_cache(self):
+        model = common.estimator("IDFDClustering", backbone="resnet18", max_epochs=1, batch_size=8)
+        return model.fit(common.random_images(16, side=224))
+
+    def setup(self, model):
+        self.X = common.random_images(1, side=224)
+
+    def time_predict(self, model):
+        model.predict(self.X)
+
+    def peakmem_predict(self, model):
+        model.predict(self.X)
+
+
 class ShortTraining:
     """Digits after a few epochs: a fall of the accuracy tells of a broken method."""
 

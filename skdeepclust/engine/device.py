@@ -1,6 +1,7 @@
 """Where to compute, and in what floating type."""
 
 import contextlib
+import math
 from collections.abc import Iterator
 
 import torch
@@ -90,9 +91,15 @@ def resolve_precision(
     return (torch.float64 if precision == "float64" else torch.float32), _AUTOCAST.get(precision)
 
 
-def inference_batch(device: torch.device) -> int:
-    """Samples per inference batch: one fixed shape, small on CPUs to stay in cache."""
-    return 128 if device.type == "cpu" else 512
+def inference_batch(device: torch.device, shape: tuple[int, ...]) -> int:
+    """Samples of a shape per inference batch, the same whatever their number is.
+
+    As many as make full use of the device: one sample takes the time of a batch, and a batch of
+    photographs the memory.
+    """
+    most, pixels = (128, 1 << 19) if device.type == "cpu" else (512, 1 << 23)
+    fit = pixels // math.prod(shape[1:])
+    return min(most, 1 << max(2, fit.bit_length() - 1))
 
 
 def channels_last(x: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ def infer_all(
     MemoryError
         If a batch does not fit the device.
     """
-    size, n = inference_batch(images.device), len(images)
+    size, n = inference_batch(images.device, images.shape), len(images)
     share = collective.own_share(-(-n // size))
     start, stop = share.start * size, share.stop * size
     # One block from the start: many small ones that stay would break up the memory.
