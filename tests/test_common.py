@@ -33,6 +33,7 @@ def test_scikit_learns_checks(estimator, check):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("wide")
 @parametrize_with_checks([method() for method in METHODS])
 def test_scikit_learns_checks_by_default(estimator, check):
     check(estimator)
@@ -194,11 +195,11 @@ def twin_labels_predict(method):
     np.testing.assert_array_equal(estimator.labels_, clone(estimator).fit_predict(X))
 
 
-def twin_clustering(method):
+def twin_clustering(method, **epochs):
     data, truth = make_image_blobs(50, random_state=1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # healthy trainings are silent
-        estimator = method(3, random_state=0).fit(data)
+        estimator = method(3, random_state=0, **epochs).fit(data)
     assert adjusted_rand_score(truth, estimator.labels_) > 0.4
     assert estimator.labels_.shape == (50,) and estimator.labels_.dtype == np.int64
     found = np.unique(estimator.labels_)
@@ -333,10 +334,21 @@ _PAIRS = [
     ("method", "twin"), _PAIRS, ids=[f"{m.__name__}-{t.__name__[5:]}" for m, t in _PAIRS]
 )
 def test_twin_for_images(method, twin, request):
+    if twin is twin_clustering:
+        request.getfixturevalue("wide")
+        twin(method, max_epochs=30)
+        return
     if "tmp_path" in twin.__code__.co_varnames[: twin.__code__.co_argcount]:
         twin(method, request.getfixturevalue("tmp_path"))
     else:
         twin(method)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("wide")
+@pytest.mark.parametrize("method", METHODS)
+def test_clusters_of_images_by_default(method):
+    twin_clustering(method)
 
 
 @pytest.mark.parametrize("method", METHODS)

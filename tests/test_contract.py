@@ -436,21 +436,20 @@ def test_a_backbone_instance_starts_afresh_in_every_fit(method):
     np.testing.assert_array_equal(first, clone(estimator).fit(UINT8).transform(UINT8))
 
 
-@each_method
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_joblib_workers_give_the_same_labels(method, n_jobs):
+@pytest.mark.usefixtures("wide")
+def test_joblib_workers_give_the_same_labels():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # bitwise equality is promised for equal thread counts
     try:
-        here = fast(method).fit(UINT8)
+        here = [fast(method).fit(UINT8) for method in METHODS]
         work = joblib.delayed(fit_single_threaded)
-        there = joblib.Parallel(n_jobs=n_jobs, backend="loky")(
-            work(fast(method), UINT8) for _ in range(2)
+        there = joblib.Parallel(n_jobs=2, backend="loky")(
+            work(fast(method), UINT8) for method in METHODS
         )
     finally:
         torch.set_num_threads(threads)
-    for estimator in there:
-        assert_same_fit(here, estimator)
+    for mine, estimator in zip(here, there, strict=True):
+        assert_same_fit(mine, estimator)
 
 
 def fit_single_threaded(estimator, X):

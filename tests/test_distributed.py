@@ -22,6 +22,7 @@ from skdeepclust.ops import collective
 from skdeepclust.ops.shared_memory import SharedMemory
 
 pytestmark = [
+    pytest.mark.usefixtures("wide"),  # processes do not know of less
     pytest.mark.filterwarnings("ignore:Clusters .* hold no sample"),
     pytest.mark.filterwarnings("ignore::skdeepclust.CollapseWarning"),
 ]
@@ -356,8 +357,11 @@ def environment():
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
+def ranks(once, tmp_path_factory):
+    return once("ranks", lambda: run_ranks(tmp_path_factory.mktemp("ranks")))
+
+
+def run_ranks(folder):
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     run = subprocess.run(
         [sys.executable, *command, __file__, "equivalence", str(folder)],

@@ -14,6 +14,8 @@ from skdeepclust.backbones.mlp import Flatten
 from skdeepclust.datasets import make_image_blobs
 from skdeepclust.nn.heads import Encoder
 
+pytestmark = pytest.mark.usefixtures("wide")
+
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 IMAGE_BACKBONES = ["convnet", "resnet18", "resnet34", "resnet50"]
 

@@ -145,6 +145,8 @@ def test_killed_without_a_word(X, unbroken, tmp_path):
     script = (
         "import os, signal, sys; import numpy as np; from skdeepclust import IDFDClustering\n"
         "from skorch.callbacks import Callback\n"
+        "from skdeepclust.backbones.convnet import ConvNet\n"
+        "ConvNet.__init__.__defaults__ = (8,)  # as in this process\n"
         "class Kill(Callback):\n"
         "    def on_batch_end(self, net, **kwargs):\n"
         "        if net.run.step == 9: os.kill(os.getpid(), signal.SIGKILL)\n"

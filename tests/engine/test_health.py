@@ -301,7 +301,8 @@ def test_equal_images_without_augmentation_warn(method):
             estimator.fit(X)
 
 
-@pytest.mark.slow  # so does a twin of test_common.py in every run
+@pytest.mark.slow  # test_common.py trains for some epochs in every run, as silently
+@pytest.mark.usefixtures("wide")
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_healthy_blobs_are_silent(method, seed):
@@ -312,6 +313,7 @@ def test_healthy_blobs_are_silent(method, seed):
 
 
 @pytest.mark.slow  # test_digits.py trains for a few epochs in every run, as silently
+@pytest.mark.usefixtures("wide")
 @pytest.mark.parametrize("max_epochs", [25, 100])
 @pytest.mark.parametrize("method", METHODS)
 def test_healthy_digits_are_silent(method, max_epochs, digits):

@@ -20,6 +20,7 @@ from skdeepclust.ops.kmeans import _fused, kmeans
 
 pytestmark = [
     pytest.mark.gpu,
+    pytest.mark.usefixtures("wide"),
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
     pytest.mark.filterwarnings("ignore:Clusters .* hold no sample"),
     pytest.mark.filterwarnings("ignore::skdeepclust.CollapseWarning"),

@@ -46,6 +46,7 @@ def test_an_estimator_is_judged_by_its_transform(digits):
     assert report["knn"] > 0.85 and report["linear_probe"] > 0.85
 
 
+@pytest.mark.usefixtures("wide")
 def test_a_deep_clusterer_and_names_as_classes():
     X, y = make_image_blobs(60, random_state=0)
     model = IDFDClustering(3, max_epochs=5, random_state=0).fit(X)

@@ -244,6 +244,7 @@ def test_searches_take_it(blobs):
     assert stability_scorer(search.best_estimator_, X) == pytest.approx(1)
 
 
+@pytest.mark.usefixtures("wide")
 def test_a_deep_clusterer_of_images():
     X, y = make_image_blobs(200, n_classes=4, random_state=0)
     X = (255 * X).astype(np.uint8)
@@ -397,6 +398,7 @@ def test_a_representation_is_needed(blobs):
 # -- real images --------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("wide")
 def test_ten_digits_in_few_epochs():
     X, y = load_digits_images(return_X_y=True)
     selection = KSelection(IDFDClustering(20, max_epochs=15, random_state=0), **SEEDED).fit(X)
@@ -405,6 +407,7 @@ def test_ten_digits_in_few_epochs():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("wide")
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_ten_digits_by_default(seed):
     X, y = load_digits_images(return_X_y=True)
