@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,8 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
         out = args.out or Path(f"{args.folder.resolve().name}_clusters")
         _check(args, len(images), args.n_clusters or model.n_clusters, out)
         start = time.perf_counter()
-        _train(args, model, images, out)
+        with _told_how_to_go_on(args, out):
+            _train(args, model, images, out)
         seconds = time.perf_counter() - start
         result = _write(args, out, model, names, classes)
         if not args.no_report:
@@ -287,6 +289,23 @@ def _train(args: argparse.Namespace, model: Any, images: Any, out: Path) -> None
     if trains:
         model.set_params(checkpoint=None)
     model.set_params(verbose=0)  # it is no business of who loads the model
+
+
+@contextlib.contextmanager
+def _told_how_to_go_on(args: argparse.Namespace, out: Path) -> Iterator[None]:
+    """Have what ends a training say what there is to do, in the words of the command."""
+    from skdeepclust.engine.checkpoint import AnotherTraining
+
+    try:
+        yield
+    except AnotherTraining as error:
+        raise ValueError(
+            f"--out {out} holds a run of other arguments or images that was stopped: "
+            f"{error.differences}. Give what was given then, or --overwrite to begin anew"
+        ) from error
+    except SystemExit:
+        print(f"\nTerminated; {_again(args)}.", file=sys.stderr)
+        raise
 
 
 def _advice(n_images: int) -> str:

@@ -16,9 +16,28 @@ from skdeepclust.engine.tree import NotStorable
 from skdeepclust.engine.warn import warn_user
 from skdeepclust.ops.collective import agree, rank
 
-__all__ = ["Checkpoint", "Stage", "described"]
+__all__ = ["AnotherTraining", "Checkpoint", "Stage", "described"]
 
 _KIND, _VERSION = "checkpoint", 1
+
+
+class AnotherTraining(ValueError):
+    """A folder holds the states of a training that is not the one that is to go on.
+
+    Parameters
+    ----------
+    folder : path
+        The folder.
+    differences : list of str
+        In what they differ, in words.
+    """
+
+    def __init__(self, folder: Path, differences: list[str]):
+        self.differences = ", ".join(differences)
+        super().__init__(
+            f"checkpoint={str(folder)!r} holds another training: {self.differences}. Take what "
+            "was taken then, or another folder."
+        )
 
 
 class Checkpoint:
@@ -121,8 +140,10 @@ class Stage:
 
         Raises
         ------
+        AnotherTraining
+            If it is of another training.
         ValueError
-            If it is of another training, or if there are states but none is whole.
+            If there are states but none is whole.
         """
         return agree(self._load() if rank() == 0 else None)
 
@@ -147,10 +168,7 @@ class Stage:
     def _check(self, identity: Mapping[str, Any]) -> None:
         told = self.checkpoint.differences(identity)
         if told:
-            raise ValueError(
-                f"checkpoint={str(self.checkpoint.folder)!r} holds another training: "
-                f"{', '.join(told)}. Take what was taken then, or another folder."
-            )
+            raise AnotherTraining(self.checkpoint.folder, told)
 
     def save(self, state: dict[str, Any]) -> None:
         """Begin to write a state, and keep the one before it.

@@ -246,17 +246,17 @@ def test_a_recipe_has_its_own_number_of_clusters(photos):
 LONG = ["--method", "cdc", "--epochs", "80", "--set", "backbone=mlp", "--no-report"]
 
 
-def stopped(stage, *args):
-    """What a run says that Ctrl-C stops once a stage has left a state."""
+def stopped(stage, *args, by=signal.SIGINT, status=130):
+    """What a run says that a signal stops once a stage has left a state."""
     command = [sys.executable, "-m", "skdeepclust", *args]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     run = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     state = Path("photos_clusters/checkpoint", stage)
     while run.poll() is None and not any(state.glob("*.safetensors")):
         time.sleep(0.02)
-    run.send_signal(signal.SIGINT)
+    run.send_signal(by)
     words = run.communicate(timeout=60)[1].strip()
-    assert run.returncode == 130
+    assert run.returncode == status
     return words
 
 
@@ -268,6 +268,11 @@ def test_ctrl_c_is_gone_on_from(photos, capsys):
     out, err = capsys.readouterr()
     assert "Going on with the run in photos_clusters" in err and json.loads(out)["epochs"] == 80
     assert len(rows("photos_clusters/labels.csv")) == 60
+
+
+def test_sigterm_says_how_to_go_on(photos):
+    words = stopped("run", "fit", "photos", *LONG, by=signal.SIGTERM, status=143)
+    assert words.endswith("Terminated; the same command goes on.")
 
 
 def test_ctrl_c_stops_the_choice_of_a_number_too(photos):
@@ -308,7 +313,8 @@ def test_another_run_does_not_go_on_from_it(photos, capsys, monkeypatch):
     with pytest.raises(SystemExit, match="2"):
         cli.main(["fit", "photos", "-k", "4", *FAST])
     out, err = capsys.readouterr()
-    assert "n_clusters was 3 and is 4" in err and "--overwrite begins anew" in out
+    assert "n_clusters was 3 and is 4. Give what was given then, or --overwrite" in err
+    assert "--out photos_clusters holds" in err and "--overwrite begins anew" in out
     assert cli.main(["fit", "photos", "-k", "4", "--overwrite", *FAST]) == 0
 
 
