@@ -231,8 +231,9 @@ class ImageClusterer(TransformingClusterer):
             net.objective.reorder(torch.from_numpy(order).to(images.device))
             labels = net.infer_proba(images).argmax(1)
             empty = [int(i) for i in np.flatnonzero(np.bincount(labels, minlength=k) == 0)]
-            message = f"Clusters {empty} of {k} hold no sample: too few distinct embeddings"
-            warn_user(message, ConvergenceWarning)
+            message = f"Clusters {empty} of {k} hold no sample. Try a smaller n_clusters"
+            more = "" if self._n_epochs == 0 else ", or a greater max_epochs"
+            warn_user(message + more, ConvergenceWarning)
         self.cluster_centers_ = net.objective.centers.float().cpu().numpy().copy()
         self._remember_history(self.net_.history)
         self.n_iter_ = len(self.history_)

@@ -267,7 +267,7 @@ def test_score_lies_between_minus_one_and_one(fitted):
 def test_score_knows_no_clusters_without_samples():
     X = np.repeat(UINT8[:3], 20, axis=0)
     method = METHODS[0]
-    with pytest.warns(UserWarning, match="hold no sample"):
+    with pytest.warns(UserWarning, match="hold no sample. Try a smaller n_clusters, or a greater"):
         estimator = fast(method, n_clusters=5, augment=None).fit(X)
     assert estimator.score(X) > 0.99
     # One cluster beside others of the training, of which the centres are known.
