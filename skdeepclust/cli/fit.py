@@ -148,12 +148,13 @@ def _numbers(text: str) -> int | range:
 
 
 def _run(args: argparse.Namespace) -> dict[str, Any]:
-    model = _estimator(args)
+    wanted = args.n_clusters
+    model = _estimator(args, wanted[-1] if isinstance(wanted, range) else wanted)
     with told_warnings() as told:
         images, names = _read(args, model)
         classes = classes_of(args.classes, names)
         out = args.out or Path(f"{args.folder.resolve().name}_clusters")
-        _check(args, len(images), args.n_clusters or model.n_clusters, out)
+        _check(args, len(images), model.n_clusters, out)
         start = time.perf_counter()
         with _told_how_to_go_on(args, out):
             _train(args, model, images, out)
@@ -178,22 +179,23 @@ def _read(args: argparse.Namespace, model: Any) -> tuple[Any, list[str]]:
     return read_folder(args, model.image_shape)
 
 
-def _check(args: argparse.Namespace, n_images: int, n_clusters: int | range, out: Path) -> None:
+def _check(args: argparse.Namespace, n_images: int, n_clusters: int, out: Path) -> None:
     """See before a training, not after it, that all can be done."""
-    most = n_clusters[-1] if isinstance(n_clusters, range) else n_clusters
-    if n_images < max(2, most):
-        raise ValueError(f"--n-clusters {most}: FOLDER holds too few images, {n_images}")
+    if n_images < max(2, n_clusters):
+        raise ValueError(f"--n-clusters {n_clusters}: FOLDER holds too few images, {n_images}")
     if not args.no_report:
         check_page(args)
     _make_room(args, out)
 
 
-def _estimator(args: argparse.Namespace) -> Any:
+def _estimator(args: argparse.Namespace, n_clusters: int | None) -> Any:
     """The estimator that the arguments describe, not fitted."""
     from skdeepclust.engine.device import resolve_device
 
     method = getattr(skdeepclust, args.method)
     chosen = _chosen_parameters(args, list(inspect.signature(method).parameters))
+    if n_clusters:
+        chosen["n_clusters"] = n_clusters
     if args.recipe is None:
         model = method(**chosen)
     elif hasattr(method, "from_recipe"):
@@ -268,10 +270,9 @@ def _train(args: argparse.Namespace, model: Any, images: Any, out: Path) -> None
     choice, run = _states(out)
     if isinstance(args.n_clusters, range):
         _keep(model, choice)
-        k = _chosen(args, model.set_params(n_clusters=args.n_clusters[-1]), images)
-    else:
-        k = args.n_clusters or model.n_clusters
-    _keep(model.set_params(n_clusters=k), run)
+        found = _estimator(args, _chosen(args, model, images)).get_params(deep=False)
+        model.set_params(**found | {"image_shape": model.image_shape})
+    _keep(model, run)
     n, channels, height, width = images.shape
     larger = model.weights and model.image_shape is None
     hint = "; --size 160 shows the network more" if larger else ""
@@ -279,7 +280,7 @@ def _train(args: argparse.Namespace, model: Any, images: Any, out: Path) -> None
     trains = model._n_epochs > 0
     more = f", {model._n_epochs} epochs. Ctrl-C stops; {_again(args)}" if trains else ""
     guess = "" if args.n_clusters or args.recipe else ", for want of -k (-k 2-20 chooses a number)"
-    print(f"{args.method}: {k} clusters{guess}{more}.", flush=True)
+    print(f"{args.method}: {model.n_clusters} clusters{guess}{more}.", flush=True)
     if trains and (channels == 3 or n < _FEW):
         print(_advice(n))
     if trains and not model.compile and _is_long_on_cuda(model, n):

@@ -240,6 +240,16 @@ def test_a_recipe_has_its_own_number_of_clusters(photos):
     assert load("photos_clusters/model/model.safetensors").n_clusters == 10
 
 
+def test_the_heads_of_a_recipe_follow_the_number_of_clusters(photos):
+    more = ["--epochs", "1", "--size", "8", "--set", "backbone=mlp", "--no-report", "--overwrite"]
+    command = ["fit", "photos", "--method", "secu", "--recipe", "cifar10", *more]
+    for k in ("4", "2-3"):
+        assert cli.main([*command, "-k", k]) == 0
+        model = load("photos_clusters/model/model.safetensors")
+        assert model.heads[:2] == (model.n_clusters, 2 * model.n_clusters)
+        assert model.n_clusters in (4, 2, 3) and model.image_shape == (1, 8, 8)
+
+
 # -- stopping and going on --------------------------------------------------------------------
 
 
