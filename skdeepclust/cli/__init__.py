@@ -36,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         or files exit with 2, after one line that says what to do.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # names of files may be no text
+        # Names of files may be no text, or be none in the encoding that Windows has for pipes.
+        encoding = None if sys.stdout.isatty() else "utf-8"
+        sys.stdout.reconfigure(encoding=encoding, errors="surrogateescape")
     parser = _parser()
     args, unknown = parser.parse_known_args(argv)
     if unknown:

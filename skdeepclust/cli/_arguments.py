@@ -148,8 +148,8 @@ def add_classes(command: argparse.ArgumentParser) -> None:
         "--classes",
         type=os.path.expanduser,
         metavar="SOURCE",
-        help="known classes, to score by and never to train: 'folders' takes the name of the "
-        "folder that each image lies in; FILE.csv has the columns file and class",
+        help="known classes, to score by and never to train: 'folders' takes the folder, below "
+        "FOLDER, that each image lies in; FILE.csv has the columns file and class",
     )
 
 

@@ -108,7 +108,8 @@ def open_model(args: argparse.Namespace) -> Any:
         if (args.model / "checkpoint").is_dir():
             missing += ", whose run there was stopped: the same command goes on"
         raise FileNotFoundError(missing)
-    return load(found[0], **({"device": args.device} if args.device else {}))
+    # A command has no other answer to a broken file than to go on and tell.
+    return load(found[0], on_error="skip", **({"device": args.device} if args.device else {}))
 
 
 def refuse_existing(args: argparse.Namespace) -> None:

@@ -77,20 +77,22 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Any]:
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"path={str(path)!r} is a folder: pass the name of a file in it")
-    name = path.with_name(f".{path.name}-{secrets.token_hex(4)}{UNFINISHED}")
+    target = Path(os.path.realpath(path))  # a link stays one
+    # Names may have 255 bytes, and a letter up to four.
+    name = target.with_name(f".{target.name[:50]}-{secrets.token_hex(4)}{UNFINISHED}")
     try:
         with open(name, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
+        os.replace(name, target)
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(name)
         if isinstance(error, OSError) and error.errno:  # as of a full disk, which tells no name
             raise type(error)(error.errno, error.strerror, str(path)) from error
         raise
-    sync_folder(path.parent)
+    sync_folder(target.parent)
 
 
 def sync_folder(folder: Path) -> None:

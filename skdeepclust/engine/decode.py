@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
 from skdeepclust._errors import first_line
@@ -52,7 +52,17 @@ FOREIGN = frozenset(".jxl .dng .arw .cr2 .cr3 .nef .orf .raf .rw2".split())
 
 _ORIENTATION, _WIDTH, _HEIGHT = 0x0112, 0x0100, 0x0101
 _TURNED = range(5, 9)  # EXIF orientations that swap height and width
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _GREY = ("1", "L")
+_SIXTEEN_BITS = ("PNG", "PPM")  # formats whose integers, of Pillow's mode "I", have 16 bits
 
 
 class UnreadableImage(ValueError):
@@ -211,18 +221,33 @@ def _reason(error: Exception) -> str:
 
 def from_pillow(image: Image.Image) -> Tensor:
     """An image of Pillow, of any mode, as `decode` returns it."""
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers of no known range; pass an array")
     if image.mode.startswith("I"):
         # 16 bits, which Pillow's own conversion would cut off at 255.
-        deep = np.asarray(image).astype(np.int64).clip(0, 65535)
+        deep = np.asarray(image).astype(np.int64)
+        sixteen = image.mode != "I" or image.format in _SIXTEEN_BITS
+        if not sixteen and (deep.min() < 0 or not 255 < deep.max() <= 65535):
+            raise ValueError("its pixels are integers of no known range; pass an array")
+        deep = deep.clip(0, 65535)
         return torch.from_numpy((deep >> 8).astype(np.uint8))[None]
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     image = image.convert("L" if image.mode in ("1", "L") else "RGB")
     return arrange(np.array(image))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn an image as its EXIF says. Pillow would write EXIF anew, which odd tags make fail."""
+    image.load()  # turns a TIFF
+    turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    if turn is None:
+        return image
+    turned = image.transpose(turn)
+    turned.format = image.format
+    return turned
 
 
 def arrange(pixels: np.ndarray) -> Tensor:

@@ -1,5 +1,6 @@
 """All that a training is at one moment: taken off a net, and put back."""
 
+import contextlib
 import random
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from skdeepclust.engine.images import Batches
-from skdeepclust.engine.tree import NotStorable
+from skdeepclust.engine.tree import NotStorable, pack
 from skdeepclust.ops import collective
 
 __all__ = ["capture", "restore"]
@@ -123,10 +124,10 @@ def _attributes(callback: Any) -> dict[str, Any]:
     learned = {}
     for name, value in vars(callback).items():
         if name.endswith("_") and not name.startswith("_"):
-            try:
-                learned[name] = _cloned(value)
-            except NotStorable:
-                continue
+            with contextlib.suppress(NotStorable):
+                copy = _cloned(value)
+                pack(copy, {}, name)
+                learned[name] = copy
     return learned
 
 
@@ -138,7 +139,7 @@ def _cloned(tree: Any, place: str = "state") -> Any:
         return tree.copy()
     if isinstance(tree, dict):
         return {k: _cloned(v, f"{place}.{k}") for k, v in tree.items()}
-    if isinstance(tree, list | tuple):
+    if type(tree) in (list, tuple):  # one with names is built in another way
         return type(tree)(_cloned(v, f"{place}.{i}") for i, v in enumerate(tree))
     if tree is None or isinstance(tree, bool | int | float | str | np.generic):
         return tree

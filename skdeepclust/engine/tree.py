@@ -97,7 +97,7 @@ def _pack_array(value: Tensor | np.ndarray, tensors: dict[str, Tensor], place: s
     tag = "$tensor" if isinstance(value, Tensor) else "$array"
     try:
         tensor = value if isinstance(value, Tensor) else torch.from_numpy(value)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:  # of text; of the other order of bytes
         raise NotStorable(place, value) from error
     if tensor.dtype not in DTYPES or tensor.layout != torch.strided:
         raise NotStorable(place, value)

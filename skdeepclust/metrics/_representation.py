@@ -1,5 +1,6 @@
 """How much of known classes a representation holds."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -78,15 +79,15 @@ def representation_report(
     """
     if n_neighbors < 1:
         raise ValueError(f"n_neighbors must be at least 1, got {n_neighbors}.")
-    rows, classes = _finite(
-        estimator.transform(X) if hasattr(estimator, "transform") else estimator, y
-    )
+    given = not hasattr(estimator, "fit")  # frames of pandas have a transform, too
+    rows, classes = _finite(estimator if given else estimator.transform(X), y)
     known, sizes = np.unique(classes, return_counts=True)
     if known.size < 2:
         raise ValueError(f"y must hold two classes at least among finite rows, got {known.size}.")
     # A class of one sample has none to spare, and as many classes as samples no room to stratify.
-    held_out = test_size * len(rows)
-    stratify = classes if sizes.min() > 1 and held_out >= known.size else None
+    held_out = math.ceil(test_size * len(rows))
+    room = min(held_out, len(rows) - held_out)
+    stratify = classes if sizes.min() > 1 and room >= known.size else None
     parts = train_test_split(
         rows, classes, test_size=test_size, random_state=random_state, stratify=stratify
     )

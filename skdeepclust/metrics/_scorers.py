@@ -265,7 +265,8 @@ def _embedded(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray]:
         labels = np.asarray(estimator.predict(X))
         rows = np.asarray(estimator.transform(X) if hasattr(estimator, "transform") else X)
     rows = rows.reshape(len(rows), -1)
-    rows = rows if rows.dtype.kind == "f" else rows.astype(np.float64)
+    # Types that torch has, in the machine's order of bytes.
+    rows = rows.astype(np.float32 if rows.dtype in ("f2", "f4") else np.float64, copy=False)
     finite = np.isfinite(rows).all(axis=1)
     return rows[finite], labels[finite]
 

@@ -274,6 +274,8 @@ class KSelection(MetaEstimatorMixin, TransformingClusterer):
         with tasks.subcontext("fit the estimator").propagate_callback_context(inner):
             self.estimator_ = inner.fit(X, None)  # FrozenEstimator insists on y
         for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self, name):  # of a fit before
+                delattr(self, name)
             if hasattr(self.estimator_, name):
                 setattr(self, name, getattr(self.estimator_, name))
         rows = self._embed(X)
@@ -346,10 +348,17 @@ class KSelection(MetaEstimatorMixin, TransformingClusterer):
         float
             A value in [-1, 1], whatever the criterion; samples whose embedding is not finite are
             left out.
+
+        Raises
+        ------
+        ValueError
+            If there is no other sample.
         """
         check_is_fitted(self, "labels_")
         rows = self._embed(X)
         rows = rows[np.isfinite(rows).all(axis=1)]
+        if not len(rows):
+            raise ValueError("X holds no sample whose embedding is finite")
         told = rows, self.cluster_centers_, self._assign(rows), self.labels_
         return float(simplified_silhouette(*map(torch.from_numpy, told)))
 

@@ -50,10 +50,13 @@ def simplified_silhouette(
         centers, labels = centers[used], place[: len(labels)]
     if len(centers) == 1:
         return z.new_zeros(())
+    # Far from 0 the product of matrices in cdist has no digits left for the distances.
+    origin = centers.mean(0)
+    centers = centers - origin
     rows = max(1, _BUDGET // len(centers))
     total = z.new_zeros(())
     for part, own_label in zip(z.split(rows), labels.split(rows), strict=True):
-        distance = torch.cdist(part, centers)
+        distance = torch.cdist(part - origin, centers)
         own = distance.gather(1, own_label[:, None])[:, 0]
         other = distance.scatter(1, own_label[:, None], torch.inf).min(1).values
         scale = torch.maximum(own, other)

@@ -154,6 +154,24 @@ def test_what_is_on_the_disk_before_the_name_is_all_of_it(tmp_path, monkeypatch)
     assert order == ["fsync", "replace", "fsync"]
 
 
+def test_a_link_stays_one(tmp_path):
+    target, link = tmp_path / "there" / "target", tmp_path / "link"
+    target.parent.mkdir()
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    with replacing(link) as file:
+        file.write(b"new")
+    assert link.is_symlink() and target.read_bytes() == b"new"
+    assert os.listdir(target.parent) == ["target"]
+
+
+def test_a_name_may_be_as_long_as_names_are(tmp_path):
+    path = tmp_path / ("é" * 127)
+    with replacing(path) as file:
+        file.write(b"new")
+    assert path.read_bytes() == b"new"
+
+
 def test_an_error_keeps_its_words(tmp_path):
     path = tmp_path / "a"
     with pytest.raises(OSError, match="no device"), replacing(path):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from collections import namedtuple
 
 import numpy as np
 import pytest
@@ -428,3 +429,21 @@ def test_a_home_is_found(tmp_path, monkeypatch):
     with Checkpoint("~/run", 1, {}):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+class Learns(Callback):
+    """Of its attributes with an underscore at the end only `data_` is what a file can hold."""
+
+    Pair = namedtuple("Pair", "a b")
+
+    def on_epoch_end(self, net, **kwargs):
+        self.data_ = getattr(self, "data_", 0) + 1
+        self.names_, self.pair_ = np.array(["a", "b"]), self.Pair(1, 2)
+        self.swapped_ = np.arange(3.0).astype(">f8")
+
+
+@pytest.mark.filterwarnings("ignore:Training was interrupted")
+def test_what_callbacks_learn_and_a_file_cannot_hold_is_left_out(X, tmp_path):
+    make(IDFDClustering, tmp_path, callbacks=[Learns(), At(6, interrupt)]).fit(X)
+    again = make(IDFDClustering, tmp_path, callbacks=[learns := Learns()]).fit(X)
+    assert again.n_iter_ == 4 and learns.data_ == 4

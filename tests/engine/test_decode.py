@@ -143,6 +143,22 @@ def test_raw_pixels_are_turned_too(depth, orientation, save):
     np.testing.assert_array_equal(from_pillow(reopened(image)), decode(plain))
 
 
+def test_an_odd_tag_does_not_keep_a_photograph_from_being_turned(save):
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x02"
+    exif += b"\x01\x12\0\x03\0\0\0\x01\0\x06\0\0"  # orientation 6
+    exif += b"\x01\x28\0\x02\0\0\0\x02a\0\0\0" + bytes(4)  # a unit that is a text
+    path = save(Image.fromarray(smooth()), "a.jpg", exif=exif)
+    turned = np.rot90(np.asarray(Image.open(path)), -1)
+    np.testing.assert_array_equal(seen(path), turned)
+
+
+@pytest.mark.parametrize("values", [(0, 255), (-1000, 1000), (0, 1_000_000)])
+def test_integers_of_no_known_range_are_refused(values, save):
+    pixels = np.linspace(*values, 48).astype(np.int32).reshape(6, 8)
+    with pytest.raises(UnreadableImage, match="integers of no known range; pass an array"):
+        decode(save(Image.fromarray(pixels), "a.tif"))
+
+
 def test_the_first_picture_of_an_animation_is_taken(save):
     first, second = (Image.fromarray(np.full((4, 6), v, np.uint8)) for v in (30, 200))
     path = save(first, "a.gif", save_all=True, append_images=[second])

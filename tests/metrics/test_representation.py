@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
@@ -52,6 +53,17 @@ def test_a_deep_clusterer_and_names_as_classes():
     model = IDFDClustering(3, max_epochs=5, random_state=0).fit(X)
     report = representation_report(model, X, np.array(["a", "b", "c"])[y])
     assert report["knn"] == 1.0 and report["linear_probe"] == 1.0
+
+
+def test_an_embedding_may_be_a_frame(digits):
+    X, y = digits
+    assert representation_report(pd.DataFrame(X), None, y) == representation_report(X, None, y)
+
+
+def test_classes_that_leave_the_training_part_no_room_are_drawn_at_random():
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    report = representation_report(X, None, np.arange(20) % 10, n_neighbors=1, test_size=0.6)
+    assert report.keys() == {"knn", "linear_probe"}
 
 
 def test_noise_holds_no_class():

@@ -150,6 +150,13 @@ def test_simplified_silhouette_is_its_definition(labels):
     assert simplified_silhouette_scorer(Fixed(y), X) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [">f8", "f2"])
+def test_simplified_silhouette_takes_types_that_torch_has_not(dtype):
+    X, y = np.random.default_rng(0).normal(size=(60, 4)).astype(dtype), np.arange(60) % 3
+    expected = simplified_silhouette_by_definition(X.astype(np.float64), y)
+    assert simplified_silhouette_scorer(Fixed(y), X) == pytest.approx(expected, abs=1e-6)
+
+
 def test_simplified_silhouette_is_the_score_of_an_estimator_whose_centers_are_means(blobs):
     X, _ = blobs
     pipeline = make_pipeline(StandardScaler(), kmeans()).fit(X)

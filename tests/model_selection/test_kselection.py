@@ -232,6 +232,7 @@ def test_data_frames_go_in_and_out(blobs):
     assert out.columns.tolist() == ["kselection0", "kselection1"]
     assert out.index.tolist() == frame.index.tolist()
     assert selection.feature_names_in_.tolist() == frame.columns.tolist()
+    assert not hasattr(selection.fit(blobs[0]), "feature_names_in_")
 
 
 def test_searches_take_it(blobs):
@@ -282,6 +283,8 @@ def test_rows_that_are_not_finite_are_left_out(blobs, criterion):
     np.testing.assert_array_equal(selection.labels_[kept], without.labels_)
     assert (selection.labels_[~kept] == -1).all()
     np.testing.assert_array_equal(selection.predict(holes), selection.labels_)
+    with pytest.raises(ValueError, match="no sample whose embedding is finite"):
+        selection.score(holes[~kept])
     assert (selection.predict(holes[:1]) == -1).all()
     assert selection.score(holes) == pytest.approx(without.score(X))
     with pytest.raises(ValueError, match="n_samples=5"):

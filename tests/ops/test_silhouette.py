@@ -44,3 +44,13 @@ def test_a_single_cluster_scores_zero():
 def test_equal_centres_score_zero():
     z, centers = torch.zeros(4, 2), torch.zeros(2, 2)
     assert float(simplified_silhouette(z, centers, torch.tensor([0, 1, 0, 1]))) == 0
+
+
+@pytest.mark.parametrize("offset", [1e3, 1e5])
+def test_single_precision_does_far_from_zero(offset):
+    rng = np.random.default_rng(0)
+    labels = torch.arange(60) % 3
+    z = torch.from_numpy(rng.normal(size=(60, 4)) + 9 * labels.numpy()[:, None])
+    centers = torch.stack([z[labels == k].mean(0) for k in range(3)])
+    there = simplified_silhouette((z + offset).float(), (centers + offset).float(), labels)
+    assert float(there) == pytest.approx(float(simplified_silhouette(z, centers, labels)), abs=5e-3)
