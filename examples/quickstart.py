@@ -6,7 +6,8 @@ ProPos clusters scikit-learn's handwritten digits without their classes, which t
 the result. Give a file name to keep the picture: ``python examples/quickstart.py digits.png``.
 
 This is a full training, of some minutes on one core, and the one page here that the documentation's
-build does not run. ``skdeepclust demo`` tries every method, in a third of the epochs, and draws this:
+build does not run. ``skdeepclust demo`` tries every method, in a third of the epochs, and draws
+this:
 
 .. image:: /_static/demo.png
    :alt: Members of the ten clusters of handwritten digits, and maps of the embeddings
