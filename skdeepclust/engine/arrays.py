@@ -52,6 +52,8 @@ def as_array(X: Any) -> Any:
     framed = hasattr(X, "columns") and hasattr(X, "shape")  # frames of polars have no ndim
     if framed or hasattr(X, "ndim"):
         return X
+    if isinstance(X, list | tuple) and all(isinstance(item, Tensor) for item in X):
+        X = [as_array(item) for item in X]
     try:
         return np.asarray(X)
     except ValueError as error:

@@ -196,7 +196,10 @@ class ClusterGalleryDisplay:
         order, names = order_clusters(labels, y)
         shown = order if clusters is None else _chosen(clusters, order)
         if scores is None:
-            scores = scores_of(images.reshape(len(images), -1), labels)
+            kept = np.flatnonzero(labels >= 0)  # others may be files that cannot be read
+            rows = np.stack([images[int(i)] for i in kept]).reshape(len(kept), -1)
+            scores = np.full((len(labels), int(labels.max()) + 1), -np.inf)
+            scores[kept] = scores_of(rows, labels[kept])
         else:
             scores = check_scores(scores, labels)
         members, borderline = {}, {}

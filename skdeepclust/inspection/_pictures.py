@@ -41,10 +41,6 @@ class LazyPictures:
         shape = (channels, round(height * scale), round(width * scale))
         return LazyPictures(self.lazy.with_shape(shape))
 
-    def reshape(self, *shape: int) -> np.ndarray:
-        """All of them, decoded, in another shape."""
-        return np.stack([self[i] for i in range(len(self))]).reshape(*shape)
-
 
 def as_pictures(
     X: Any, image_shape: tuple[int, int, int] | None = None

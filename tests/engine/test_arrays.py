@@ -100,6 +100,11 @@ def test_bfloat16_tensors_that_need_gradients():
     assert as_array(X).dtype == np.float32
 
 
+def test_lists_of_such_tensors():
+    rows = [torch.full((4,), float(i), dtype=torch.bfloat16).requires_grad_() for i in range(3)]
+    np.testing.assert_array_equal(as_array(rows), np.arange(3.0)[:, None].repeat(4, axis=1))
+
+
 @pytest.mark.parametrize("extra", [(), (7,), (7, "name")])
 def test_datasets_of_items_and_tuples(extra):
     X = nchw()

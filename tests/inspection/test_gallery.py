@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.cluster import KMeans
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -141,6 +142,14 @@ def test_small_clusters_and_unassigned_samples():
     assert display.clusters == [0, 4]
     assert display.sizes == {0: 3, 4: 1}
     assert len(shown(display)) == 4
+
+
+def test_files_that_cannot_be_read_are_left_out(tmp_path):
+    for i in range(5):
+        Image.fromarray(np.full((6, 6), 40 * i, np.uint8)).save(tmp_path / f"{i}.png")
+    (tmp_path / "5.png").write_text("no image")
+    display = ClusterGalleryDisplay.from_predictions(tmp_path, [0, 0, 0, 1, 1, -1])
+    assert display.sizes == {0: 3, 1: 2} and display.members[0][0] == 1  # the mean of three
 
 
 def test_one_cluster_has_no_borderline():
