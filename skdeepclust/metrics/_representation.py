@@ -79,7 +79,7 @@ def representation_report(
     """
     if n_neighbors < 1:
         raise ValueError(f"n_neighbors must be at least 1, got {n_neighbors}.")
-    given = not hasattr(estimator, "fit")  # frames of pandas have a transform, too
+    given = hasattr(estimator, "shape") or not hasattr(estimator, "transform")  # frames have both
     rows, classes = _finite(estimator if given else estimator.transform(X), y)
     known, sizes = np.unique(classes, return_counts=True)
     if known.size < 2:
