@@ -1,10 +1,7 @@
 """Data that several tests share. No test needs the network."""
 
-import functools
 import os
-import pickle
 import signal
-import warnings
 
 # Tests run in as many processes as there are cores at most: each takes one of them. Before torch
 # is imported, and for the processes that tests start.
@@ -13,9 +10,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import numpy as np
 import pytest
-from filelock import FileLock
 
-import skdeepclust
 from skdeepclust.backbones.convnet import ConvNet
 from skdeepclust.datasets import load_digits_images
 
@@ -49,40 +44,6 @@ def narrow():
 def wide(monkeypatch):
     """Undo `narrow`, for what is learned and for processes that do not know of it."""
     monkeypatch.setattr(ConvNet.__init__, "__defaults__", WIDE)
-
-
-@pytest.fixture(scope="session")
-def once(tmp_path_factory):
-    """Return how to do what takes long once for the processes of the tests: once(name, make)."""
-    folder = tmp_path_factory.getbasetemp()
-    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
-
-    def made(name, make):
-        file = folder / f"{name}.pickle"
-        with FileLock(f"{file}.lock"):
-            if not file.exists():
-                file.write_bytes(pickle.dumps(make()))
-        return pickle.loads(file.read_bytes())
-
-    return made
-
-
-@pytest.fixture(scope="session")
-def few_epochs(once):
-    """Return how to fit a method to all digits, for few epochs."""
-
-    def fit(name, epochs):
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # healthy trainings are silent
-            estimator = getattr(skdeepclust, name)(10, max_epochs=epochs, random_state=0)
-            return estimator.fit(load_digits_images().images)
-
-    def fitted(name, epochs):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ConvNet.__init__, "__defaults__", WIDE)
-            return once(f"{name}-{epochs}", functools.partial(fit, name, epochs))
-
-    return fitted
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """scikit-learn's checks, and a 4-D twin of each that concerns images."""
 
 import copy
+import inspect
 import pickle
 import warnings
 
@@ -195,11 +196,15 @@ def twin_labels_predict(method):
     np.testing.assert_array_equal(estimator.labels_, clone(estimator).fit_predict(X))
 
 
-def twin_clustering(method, **epochs):
+def twin_clustering(method, wide):
+    assert_clusters(method(3, max_epochs=30, random_state=0))
+
+
+def assert_clusters(estimator):
     data, truth = make_image_blobs(50, random_state=1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # healthy trainings are silent
-        estimator = method(3, random_state=0, **epochs).fit(data)
+        estimator.fit(data)
     assert adjusted_rand_score(truth, estimator.labels_) > 0.4
     assert estimator.labels_.shape == (50,) and estimator.labels_.dtype == np.int64
     found = np.unique(estimator.labels_)
@@ -334,21 +339,15 @@ _PAIRS = [
     ("method", "twin"), _PAIRS, ids=[f"{m.__name__}-{t.__name__[5:]}" for m, t in _PAIRS]
 )
 def test_twin_for_images(method, twin, request):
-    if twin is twin_clustering:
-        request.getfixturevalue("wide")
-        twin(method, max_epochs=30)
-        return
-    if "tmp_path" in twin.__code__.co_varnames[: twin.__code__.co_argcount]:
-        twin(method, request.getfixturevalue("tmp_path"))
-    else:
-        twin(method)
+    _, *fixtures = inspect.signature(twin).parameters
+    twin(method, *map(request.getfixturevalue, fixtures))
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("wide")
 @pytest.mark.parametrize("method", METHODS)
 def test_clusters_of_images_by_default(method):
-    twin_clustering(method)
+    assert_clusters(method(3, random_state=0))
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -437,13 +437,14 @@ def test_a_backbone_instance_starts_afresh_in_every_fit(method):
 
 
 @pytest.mark.usefixtures("wide")
-def test_joblib_workers_give_the_same_labels():
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_joblib_workers_give_the_same_labels(n_jobs):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # bitwise equality is promised for equal thread counts
     try:
         here = [fast(method).fit(UINT8) for method in METHODS]
         work = joblib.delayed(fit_single_threaded)
-        there = joblib.Parallel(n_jobs=2, backend="loky")(
+        there = joblib.Parallel(n_jobs=n_jobs, backend="loky")(
             work(fast(method), UINT8) for method in METHODS
         )
     finally:

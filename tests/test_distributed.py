@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from skorch.callbacks import Callback
 from torch import nn
 
@@ -357,11 +358,20 @@ def environment():
 
 
 @pytest.fixture(scope="module")
-def ranks(once, tmp_path_factory):
-    return once("ranks", lambda: run_ranks(tmp_path_factory.mktemp("ranks")))
+def ranks(tmp_path_factory):
+    """Train them once for all processes of the tests, in a folder that these share."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "ranks"
+    printed = folder / "printed.txt"
+    with FileLock(f"{folder}.lock"):
+        if not printed.exists():
+            folder.mkdir(exist_ok=True)
+            printed.write_text(train_ranks(folder))
+    results = [torch.load(folder / f"{i}.pt", weights_only=True) for i in range(2)]
+    return results, printed.read_text()
 
 
-def run_ranks(folder):
+def train_ranks(folder):
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     run = subprocess.run(
         [sys.executable, *command, __file__, "equivalence", str(folder)],
@@ -371,8 +381,7 @@ def run_ranks(folder):
         timeout=300,
     )
     assert run.returncode == 0, run.stderr[-4000:]
-    results = [torch.load(folder / f"{i}.pt", weights_only=True) for i in range(2)]
-    return results, run.stdout
+    return run.stdout
 
 
 @pytest.mark.parametrize("case", CASES)

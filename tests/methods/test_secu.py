@@ -28,6 +28,7 @@ from skdeepclust.methods.secu import (
     self_labelling,
     update_means,
 )
+from skdeepclust.metrics import clustering_accuracy
 from skdeepclust.ops.kmeans import kmeans
 
 pytestmark = [
@@ -1363,22 +1364,15 @@ def test_the_entropy_weight_follows_the_number_of_samples(blobs):
 # -- real images ---------------------------------------------------------------------------------
 
 
-def assert_not_collapsed(estimator, X):
-    assert len(estimator.net_.module_.objective.labels[0].unique()) >= 8
+@pytest.mark.usefixtures("wide")
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("evaluation", ["kmeans", pytest.param("head", marks=pytest.mark.slow)])
+def test_digits_do_not_collapse(evaluation):
+    """Seven epochs of training after the one with a frozen encoder."""
+    X, y = load_digits_images(return_X_y=True)
+    watch, how = Watch(), {"evaluation": evaluation, "random_state": 0}
+    estimator = SeCuClustering(10, max_epochs=8, callbacks=[watch], **how).fit(X)
+    assert clustering_accuracy(y, estimator.labels_) >= 0.55
+    assert np.mean(watch.distinct[-1]) >= 8
     # 0.02 is for 128 dimensions; on the sphere it goes as 1 / sqrt(dim), and there are 64.
     assert estimator.transform(X).std(0).mean() > 0.02 * (128 / 64) ** 0.5
-
-
-def test_digits_do_not_collapse(few_epochs):
-    assert_not_collapsed(few_epochs("SeCuClustering", 8), load_digits_images().images)
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("wide")
-@pytest.mark.parametrize("evaluation", ["kmeans", "head"])
-def test_digits_keep_to_what_holds_of_every_batch(evaluation):
-    X, watch = load_digits_images().images, Watch()
-    how = {"evaluation": evaluation, "random_state": 0}
-    estimator = SeCuClustering(10, max_epochs=6, callbacks=[watch], **how).fit(X)
-    assert np.mean(watch.distinct[-1]) >= 8
-    assert_not_collapsed(estimator, X)
