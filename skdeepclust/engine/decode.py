@@ -221,16 +221,15 @@ def _reason(error: Exception) -> str:
 
 def from_pillow(image: Image.Image) -> Tensor:
     """An image of Pillow, of any mode, as `decode` returns it."""
-    image = _upright(image)
+    source, image = image.format, _upright(image)
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers of no known range; pass an array")
     if image.mode.startswith("I"):
         # 16 bits, which Pillow's own conversion would cut off at 255.
-        deep = np.asarray(image).astype(np.int64)
-        sixteen = image.mode != "I" or image.format in _SIXTEEN_BITS
+        deep = np.asarray(image)
+        sixteen = image.mode != "I" or source in _SIXTEEN_BITS
         if not sixteen and (deep.min() < 0 or not 255 < deep.max() <= 65535):
             raise ValueError("its pixels are integers of no known range; pass an array")
-        deep = deep.clip(0, 65535)
         return torch.from_numpy((deep >> 8).astype(np.uint8))[None]
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -243,11 +242,7 @@ def _upright(image: Image.Image) -> Image.Image:
     """Turn an image as its EXIF says. Pillow would write EXIF anew, which odd tags make fail."""
     image.load()  # turns a TIFF
     turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-    if turn is None:
-        return image
-    turned = image.transpose(turn)
-    turned.format = image.format
-    return turned
+    return image if turn is None else image.transpose(turn)
 
 
 def arrange(pixels: np.ndarray) -> Tensor:

@@ -312,7 +312,7 @@ def test_healthy_blobs_are_silent(method, seed):
         method(3, random_state=seed).fit(X)
 
 
-@pytest.mark.slow  # test_digits.py trains for a few epochs in every run, as silently
+@pytest.mark.slow  # tests of digits train for a few epochs in every run, as silently
 @pytest.mark.usefixtures("wide")
 @pytest.mark.parametrize("max_epochs", [25, 100])
 @pytest.mark.parametrize("method", METHODS)
