@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from skdeepclust.engine.warn import warn_user
+from skdeepclust.ops.contingency import contingency
 from skdeepclust.ops.count import count_labels
 
 __all__ = [
@@ -230,7 +230,7 @@ class Health:
             cluster sizes, over ln K; 1 at K = 1), ``empty_clusters``, ``feature_std``, and
             ``mixing`` where the method has it.
         """
-        labels = vitals.labels
+        labels = vitals.labels.cpu()
         shares = self._shares(labels)
         present = shares[shares > 0]
         entropy = -float((present * np.log(present)).sum()) + 0.0  # not -0
@@ -277,11 +277,8 @@ class Health:
     def _label_change(self, labels: Tensor) -> float:
         if self.previous is None:
             return math.nan
-        k = self.n_clusters
-        table = torch.bincount(self.previous * k + labels, minlength=k * k).view(k, k)
-        overlap = table.cpu().numpy()
-        rows, columns = linear_sum_assignment(overlap, maximize=True)
-        return 1 - float(overlap[rows, columns].sum()) / len(labels)
+        table = contingency(self.previous.numpy(), labels.numpy())
+        return 1 - table.hits() / table.n_samples
 
 
 def _warn(kind: str) -> None:

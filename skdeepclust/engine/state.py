@@ -66,10 +66,7 @@ def restore(loop: Any, state: dict[str, Any]) -> None:
     vars(net.objective).update(state["flags"])
     _restore_optimizer(net.optimizer_, state["optimizer"])
     net.scaler.load_state_dict(state["scaler"])
-    health = _cloned(state["health"])
-    if health["previous"] is not None:
-        health["previous"] = health["previous"].to(net.device)
-    vars(net.health).update(health)
+    vars(net.health).update(_cloned(state["health"]))
     net.rows = state["history"]
     for name, callback in net.callbacks_:
         vars(callback).update(_cloned(state["callbacks"].get(name, {})))

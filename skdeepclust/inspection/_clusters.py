@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import linear_sum_assignment
-from sklearn.metrics.cluster import contingency_matrix
+
+from skdeepclust.ops.contingency import contingency
 
 # Petroff, "Accessible Color Sequences for Data Visualization", 2021: ten colours that people
 # with a colour vision deficiency tell apart.
@@ -76,15 +76,29 @@ def order_clusters(
         The class that the Hungarian method matches each cluster with; empty without `y`.
     """
     clusters = [int(k) for k in np.unique(labels[labels >= 0])]
-    if y is None:
+    if y is None or not clusters:
         return clusters, {}
     y = np.asarray(y)
     if y.shape != labels.shape:
         raise ValueError(
             f"y must hold one class for each of {len(labels)} samples, got shape {y.shape}"
         )
-    names = _match(y[labels >= 0], labels[labels >= 0])
+    titles, codes = classes_of(y)
+    table = contingency(codes[labels >= 0], labels[labels >= 0])
+    rows, columns = table.matching()
+    pairs = sorted(zip(table.classes[rows].tolist(), table.clusters[columns].tolist(), strict=True))
+    names = {k: titles[code] for code, k in pairs}
     return [*names, *(k for k in clusters if k not in names)], names
+
+
+def classes_of(y: ArrayLike) -> tuple[list[str], np.ndarray]:
+    """Titles of the classes, sorted, and the position of each sample's among them."""
+    y = np.asarray(y)
+    try:
+        found, codes = np.unique(y, return_inverse=True)
+    except TypeError:  # None among texts, or numbers, has no place in their order
+        found, codes = np.unique(y.astype(str), return_inverse=True)
+    return [str(name) for name in found], codes
 
 
 def sample(index: np.ndarray, max_samples: int | None, rng: np.random.RandomState) -> np.ndarray:
@@ -176,12 +190,3 @@ def embedded(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray]:
 def in_one_pass(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Embedding, cluster and probabilities, if it is one of ours that gives them together."""
     return getattr(estimator, "_in_one_pass", lambda X: None)(X)
-
-
-def _match(y: np.ndarray, labels: np.ndarray) -> dict[int, str]:
-    classes: Any = np.unique(y)
-    clusters = np.unique(labels)
-    rows, columns = linear_sum_assignment(contingency_matrix(y, labels), maximize=True)
-    return {
-        int(clusters[column]): str(classes[row]) for row, column in zip(rows, columns, strict=True)
-    }

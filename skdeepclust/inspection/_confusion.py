@@ -6,7 +6,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import column_or_1d
 
-from skdeepclust.inspection._clusters import FAINT, INK, check_labels, confusion, order_clusters
+from skdeepclust.inspection._clusters import (
+    FAINT,
+    INK,
+    check_labels,
+    classes_of,
+    confusion,
+    order_clusters,
+)
 from skdeepclust.inspection._matplotlib import new_axes
 
 _CELL, _LARGEST = 0.42, 11.0  # inches: of a cell, and of the longer side
@@ -127,8 +134,7 @@ class ClusterConfusionDisplay:
         target = column_or_1d(y)
         labels = check_labels(labels, len(target))
         clusters, names = order_clusters(labels, target)
-        known, rows = np.unique(target, return_inverse=True)
-        titles = [str(name) for name in known]
+        titles, rows = classes_of(target)
         order, counts = confusion(rows, titles, labels, clusters, names)
         return cls(
             counts,

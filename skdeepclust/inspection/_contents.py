@@ -14,7 +14,7 @@ from sklearn import config_context
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.neighbors import NearestNeighbors
 
-from skdeepclust.inspection._clusters import color, confusion, order_clusters, sample
+from skdeepclust.inspection._clusters import classes_of, color, confusion, order_clusters, sample
 from skdeepclust.inspection._embedding import project
 from skdeepclust.inspection._gallery import check_scores, rank
 
@@ -34,11 +34,7 @@ class Contents:
         self.labels = labels
         self.scores = check_scores(scores, labels)
         self.clusters, self.names = order_clusters(labels, y)
-        self.y = None if y is None else np.asarray(y)
-        self.classes: list[str] = []
-        if self.y is not None:
-            found, self.codes = np.unique(self.y, return_inverse=True)
-            self.classes = [str(name) for name in found]
+        self.classes, self.codes = classes_of([] if y is None else y)
         position = {k: i for i, k in enumerate(self.clusters)}
         self.position = np.array([position.get(k, _NONE) for k in range(self.scores.shape[1])])
 
@@ -81,14 +77,13 @@ class Contents:
         others = scores.max(axis=1)
         lead = own - np.where(np.isfinite(others), others, 0)
         other = np.where(np.isfinite(others), self.position[scores.argmax(axis=1)], _NONE)
-        known = self.y is not None
         return {
             "index": _pack(shown, "u4"),
             "label": _pack(self.position[labels], "u2"),
             "other": _pack(other, "u2"),
             "own": _pack(own, "f4"),
             "lead": _pack(lead, "f4"),
-            "classes": _pack(self.codes[shown], "u2") if known else None,
+            "classes": _pack(self.codes[shown], "u2") if self.classes else None,
         }
 
     def summary(self, n_shown: int) -> str:
@@ -99,7 +94,7 @@ class Contents:
 
     def confusion(self) -> dict[str, Any] | None:
         """Return counts of classes (rows) in clusters (columns), and the scores in words."""
-        if self.y is None:
+        if not self.classes:
             return None
         order, counts = confusion(self.codes, self.classes, self.labels, self.clusters, self.names)
         held = counts.any(axis=1)  # some may have but files that cannot be read

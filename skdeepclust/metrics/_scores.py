@@ -7,7 +7,7 @@ from numbers import Real
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skdeepclust.metrics._contingency import Contingency, contingency
+from skdeepclust.ops.contingency import Contingency, contingency
 
 
 def clustering_accuracy(
@@ -89,7 +89,7 @@ def clustering_report(y_true: ArrayLike, y_pred: ArrayLike) -> dict[str, float]:
     """
     table = contingency(y_true, y_pred)
     return {
-        "acc": _hungarian_hits(table) / table.n_samples,
+        "acc": table.hits() / table.n_samples,
         "nmi": _normalized_mutual_information(table),
         "ari": _adjusted_rand_index(table),
     }
@@ -149,13 +149,6 @@ def _new_labels(classes: np.ndarray, n: int) -> np.ndarray:
     return np.array(list(itertools.islice(free, n)), dtype=object)
 
 
-def _hungarian_hits(table: Contingency) -> int:
-    rows, columns = table.matching()
-    cluster_of_class = np.full(table.classes.size, -1)
-    cluster_of_class[rows] = columns
-    return int(table.counts[cluster_of_class[table.rows] == table.columns].sum())
-
-
 def _majority_hits(table: Contingency) -> int:
     largest = np.zeros(table.clusters.size, dtype=np.int64)
     np.maximum.at(largest, table.columns, table.counts)
@@ -163,7 +156,7 @@ def _majority_hits(table: Contingency) -> int:
 
 
 _HITS: dict[str, Callable[[Contingency], int]] = {
-    "hungarian": _hungarian_hits,
+    "hungarian": Contingency.hits,
     "majority": _majority_hits,
 }
 

@@ -1,1 +1,1 @@
-"""Pure functions of tensors: no state, no estimator."""
+"""Pure functions of tensors and arrays: no state, no estimator."""

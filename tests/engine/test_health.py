@@ -77,6 +77,16 @@ def test_label_change_matches_names_first():
     assert change(health, moved) == pytest.approx(2 / 15)
 
 
+def test_label_change_of_many_clusters():
+    """So many that a table of them all would take gigabytes."""
+    health, k = Health(50_000, 8), 50_000
+    first = torch.arange(2 * k) % k
+    change(health, first)
+    moved = (first + 1) % k
+    moved[:10] = 0
+    assert change(health, moved) == pytest.approx(10 / (2 * k))
+
+
 def test_the_labels_of_the_last_epoch_are_kept_not_shared():
     health, current = Health(2, 8), labels(3, 3)
     change(health, current)

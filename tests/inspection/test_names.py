@@ -29,3 +29,10 @@ Y = np.array(["$5_$10", r"\frac{$a$"])[TARGET]
 )
 def test_dollars_are_drawn_as_they_are(draw):
     draw().figure_.savefig(io.BytesIO())
+
+
+@pytest.mark.parametrize("odd", [None, 3])
+def test_classes_that_have_no_order_are_sorted_as_texts(odd):
+    shown = ClusterConfusionDisplay.from_predictions([["b", odd][k] for k in TARGET], TARGET)
+    assert sorted(shown.classes) == sorted(["b", str(odd)])
+    assert np.trace(shown.counts) == len(TARGET)

@@ -9,8 +9,8 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score, confusion_matrix, normalized_mutual_info_score
 
-from skdeepclust.metrics import _contingency, clustering_accuracy, clustering_report, match_labels
-from skdeepclust.metrics._contingency import contingency
+from skdeepclust.metrics import clustering_accuracy, clustering_report, match_labels
+from skdeepclust.ops.contingency import _DENSE_CELLS, _sure_pairs, contingency
 
 SCORES = [clustering_accuracy, clustering_report, match_labels]
 
@@ -193,7 +193,7 @@ def best_sum(y_true, y_pred):
 
 @pytest.fixture
 def always_sparse(monkeypatch):
-    monkeypatch.setattr(_contingency, "_DENSE_CELLS", 0)
+    monkeypatch.setattr("skdeepclust.ops.contingency._DENSE_CELLS", 0)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -225,7 +225,7 @@ def test_pairs_that_none_can_beat_are_in_a_best_matching():
         y_true, y_pred = rng.integers(5, size=(2, 25))
         table = contingency(y_true, y_pred)
         dense = table.dense()
-        pairs = _contingency._sure_pairs(table.rows, table.columns, table.counts, dense.shape)
+        pairs = _sure_pairs(table.rows, table.columns, table.counts, dense.shape)
         # What the pairs hold and what can be had without them is the best there is.
         rest = np.delete(np.delete(dense, pairs[0], axis=0), pairs[1], axis=1)
         both = dense[pairs].sum() + rest[linear_sum_assignment(rest, maximize=True)].sum()
@@ -238,7 +238,7 @@ def test_many_clusters(right):
     rng = np.random.default_rng(0)
     y_true, y_pred = rng.integers(600, size=(2, 20_000))
     y_pred = np.where(rng.random(20_000) < right, y_true, y_pred)
-    assert 600 * 600 > _contingency._DENSE_CELLS
+    assert 600 * 600 > _DENSE_CELLS
     assert clustering_accuracy(y_true, y_pred) == best_sum(y_true, y_pred) / 20_000
     matched = match_labels(y_true, y_pred)
     assert (matched == y_true).mean() == clustering_accuracy(y_true, y_pred)

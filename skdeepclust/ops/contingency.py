@@ -9,6 +9,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
+__all__ = ["Contingency", "contingency"]
+
 # Counting beats sorting as long as the counters are few beside the samples.
 _COUNTERS_PER_SAMPLE = 4
 # Tables up to this size are matched as they are, empty cells and all.
@@ -52,7 +54,12 @@ class Contingency:
         return _sums(self.columns, self.counts, self.clusters.size)
 
     def dense(self) -> np.ndarray:
-        """Return the whole table, of shape (n_classes, n_clusters)."""
+        """Fill in the cells that are zero.
+
+        Returns
+        -------
+        ndarray of shape (n_classes, n_clusters), int64
+        """
         table = np.zeros((self.classes.size, self.clusters.size), dtype=np.int64)
         table[self.rows, self.columns] = self.counts
         return table
@@ -82,6 +89,18 @@ class Contingency:
         left = [np.flatnonzero(_others(*part)) for part in zip((rows, columns), shape, strict=True)]
         n_left = min(map(len, left))
         return np.append(rows, left[0][:n_left]), np.append(columns, left[1][:n_left])
+
+    def hits(self) -> int:
+        """Count the samples in the cells of the best `matching`.
+
+        Returns
+        -------
+        int
+        """
+        rows, columns = self.matching()
+        cluster_of_class = np.full(self.classes.size, -1)
+        cluster_of_class[rows] = columns
+        return int(self.counts[cluster_of_class[self.rows] == self.columns].sum())
 
 
 def _others(indices: np.ndarray, n: int) -> np.ndarray:
