@@ -461,7 +461,7 @@ class ImageClusterer(TransformingClusterer):
     def _read(self, X: Any, reset: bool) -> np.ndarray | LazyImages:
         """Validate X and arrange it as (n, C, H, W) images or (n, F) vectors."""
         shape = _image_shape(self.image_shape) if reset else getattr(self, "image_shape_in_", None)
-        samples = as_samples(X, shape)
+        samples = as_samples(X, shape, self.on_error)
         if reset:  # of a fit before; validate_data sets them again for a data frame
             vars(self).pop("feature_names_in_", None)
         if not isinstance(samples, LazyImages):

@@ -76,7 +76,7 @@ def read_folder(args: argparse.Namespace, image_shape: Any) -> tuple[Any, list[s
     """Return the images of the folder that an argument names, and their names inside it."""
     from skdeepclust.engine.files import ImageFiles
 
-    images = ImageFiles(args.folder, image_shape)
+    images = ImageFiles(args.folder, image_shape, on_error="skip")
     return images, [relative(path, args.folder) for path in images.paths]
 
 

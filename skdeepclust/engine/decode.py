@@ -4,6 +4,7 @@ import contextlib
 import functools
 import io
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -156,6 +157,8 @@ def _told(image: Image.Image) -> tuple[Any, ...]:
 
 @contextlib.contextmanager
 def _open(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    if stat.S_ISFIFO(os.stat(path).st_mode):  # to open it is to wait for its other end
+        raise ValueError("it is a pipe, not a file")
     # By its name Pillow would map raw pixels into memory, and confuse those of turned TIFF files.
     with open(path, "rb") as file:
         image: Image.Image

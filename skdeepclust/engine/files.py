@@ -33,6 +33,9 @@ class ImageFiles(LazyImages):
         Shape of every sample, with 1 or 3 channels. None takes the size of the files if all
         have the same and it is at most 96 x 96, else 96 x 96; and one channel if all files are
         grey, else three.
+    on_error : {"raise", "skip"}, default="raise"
+        What to do about a sub-folder that cannot be read: "skip" leaves it out and warns.
+        What becomes of a file that cannot be read is for the estimator to say.
 
     Attributes
     ----------
@@ -46,7 +49,8 @@ class ImageFiles(LazyImages):
     FileNotFoundError
         If the folder does not exist.
     ValueError
-        If the folder holds no image, or `image_shape` has other channels.
+        If the folder holds no image, it or a sub-folder cannot be read, or `image_shape` has
+        other channels.
 
     Notes
     -----
@@ -69,8 +73,9 @@ class ImageFiles(LazyImages):
     >>> folder.cleanup()
     """
 
-    def __init__(self, files: Any, image_shape: Shape | None = None):
-        names = file_names(files) if _is_path(files) else [os.fspath(path) for path in files]
+    def __init__(self, files: Any, image_shape: Shape | None = None, *, on_error: str = "raise"):
+        one = _is_path(files)
+        names = file_names(files, on_error) if one else [os.fspath(path) for path in files]
         with ThreadPoolExecutor(cpu_count()) as pool:
             headers = np.array(list(pool.map(read_header, names, chunksize=64)), dtype=np.int64)
         headers = headers.reshape(-1, 3)
@@ -88,7 +93,7 @@ class ImageFiles(LazyImages):
         return decode(self.names[i], (DETAIL * height, DETAIL * width))
 
 
-def as_samples(X: Any, image_shape: Shape | None) -> Any:
+def as_samples(X: Any, image_shape: Shape | None, on_error: str = "raise") -> Any:
     """What X is: images that are read one by one, or an array in memory.
 
     Parameters
@@ -97,19 +102,26 @@ def as_samples(X: Any, image_shape: Shape | None) -> Any:
         As users pass it.
     image_shape : (C, H, W) or None
         Shape of the samples, if it is known.
+    on_error : {"raise", "skip"}, default="raise"
+        As of `ImageFiles`.
 
     Returns
     -------
     LazyImages, ndarray, DataFrame or sparse matrix
         Lazy for a folder, paths, and a Dataset of images that have to be brought to one shape;
         others for scikit-learn's validation, see `as_array`.
+
+    Raises
+    ------
+    TypeError
+        If some items of X are paths and others are not.
     """
     if isinstance(X, LazyImages):
         return X.with_shape(image_shape)
     if are_items(X):
         X = Subset(X, range(len(X)))
     if _is_path(X) or _are_paths(X):
-        return ImageFiles(X, image_shape)
+        return ImageFiles(X, image_shape, on_error=on_error)
     if hold_pictures(X, image_shape):
         return ImageItems(X, image_shape)
     try:
@@ -129,4 +141,9 @@ def _are_paths(X: Any) -> bool:
         return False
     if isinstance(X, Dataset | dict | bytes | Tensor) or len(X) == 0:
         return False
-    return _is_path(next(iter(X))) and all(_is_path(path) for path in X)
+    paths = [_is_path(item) for item in X]
+    if any(paths) and not all(paths):
+        i = paths.index(False)
+        odd = repr(list(X)[i])
+        raise TypeError(f"X[{i}] is {odd:.80}, where other items are paths: leave it out")
+    return all(paths)

@@ -12,13 +12,20 @@ from skdeepclust.engine.warn import warn_user
 __all__ = ["file_names"]
 
 
-def file_names(folder: str | os.PathLike[str]) -> list[str]:
+def file_names(folder: str | os.PathLike[str], on_error: str = "raise") -> list[str]:
     """Find the images in a folder and its sub-folders, in sorted order; warns of those left out.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where to look.
+    on_error : {"raise", "skip"}, default="raise"
+        With "skip" sub-folders that cannot be read are left out as well.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If there is no such folder, or it holds no image.
+        If there is no such folder, it cannot be read, or it holds no image.
     """
     named = os.fspath(folder)
     if not named:
@@ -29,7 +36,13 @@ def file_names(folder: str | os.PathLike[str]) -> list[str]:
         raise ValueError(f"X={named!r} is a file: pass its folder, or a list of files")
     if not os.path.isdir(root):
         raise FileNotFoundError(f"X={named!r}: there is no such folder")
-    paths = list(_walk(root))
+    closed: list[OSError] = []
+    paths = list(_walk(root, closed))
+    for error in closed:
+        told = f"X={named!r}: the folder {error.filename!r} cannot be read: {error.strerror}"
+        if on_error == "raise" or error.filename == os.fspath(root):
+            raise ValueError(told) from error
+        warn_user(f"{told}. Its images are left out.", UserWarning)
     counts = Counter(map(_ending, paths))
     # The plugin is imported only where there is something for it.
     heic = any(counts[ending] for ending in HEIF_ENDINGS) and has_heif()
@@ -44,10 +57,10 @@ def file_names(folder: str | os.PathLike[str]) -> list[str]:
     return found
 
 
-def _walk(root: Path) -> Iterator[str]:
-    """All files of a folder and its sub-folders that are not hidden."""
+def _walk(root: Path, closed: list[OSError]) -> Iterator[str]:
+    """All files of a folder and its sub-folders that are not hidden; notes what is closed."""
     seen = set()
-    for place, folders, names in os.walk(root, onerror=_refuse, followlinks=True):
+    for place, folders, names in os.walk(root, onerror=closed.append, followlinks=True):
         real = os.path.realpath(place)
         if real in seen:  # a link to a folder above, or to one that was walked
             folders.clear()
@@ -73,7 +86,3 @@ def _left_out(counts: Counter[str], known: frozenset[str]) -> str:
 
 def _ending(name: str) -> str:
     return os.path.splitext(name)[1].lower()
-
-
-def _refuse(error: OSError) -> None:
-    raise ValueError(f"X: the folder {error.filename!r} cannot be read: {error.strerror}")

@@ -135,7 +135,7 @@ def _may_be_read_side_by_side(dataset: Any) -> bool:
 
 def are_items(X: Any) -> bool:
     """Whether X is a list of a Dataset's items, as scikit-learn's splits leave them."""
-    if not isinstance(X, list) or not X:
+    if not isinstance(X, list | tuple) or not X:
         return False
     first = X[0][0] if isinstance(X[0], tuple) and X[0] else X[0]
     if first is X[0] and isinstance(first, Tensor | np.ndarray):  # which may have no one shape

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -140,6 +141,56 @@ def test_links_to_folders_are_walked_once(tmp_path):
     (tmp_path / "photos" / "own" / "loop").symlink_to(tmp_path / "photos")
     found = [os.path.relpath(path, tmp_path) for path in ImageFiles(tmp_path / "photos").paths]
     assert found == ["photos/link/more/000.png", "photos/own/000.png"]
+
+
+@pytest.fixture
+def locked(tmp_path, monkeypatch):
+    """A folder with an image, and one in a sub-folder that others may not read."""
+    (tmp_path / "private").mkdir()
+    for folder in (tmp_path, tmp_path / "private"):
+        write(folder, [(4, 4)])
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.path.basename(path) == "private":  # rights do not keep out who is root
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    return tmp_path
+
+
+def test_a_folder_that_cannot_be_read_is_named(locked):
+    with pytest.raises(ValueError, match=r"private' cannot be read: Permission denied"):
+        ImageFiles(locked)
+
+
+def test_a_folder_that_cannot_be_read_may_be_left_out(locked):
+    with pytest.warns(UserWarning, match=r"private' cannot be read.*left out"):
+        assert len(ImageFiles(locked, on_error="skip")) == 1
+    with pytest.warns(UserWarning, match="private"):
+        assert len(as_samples(locked, None, on_error="skip")) == 1
+    with pytest.raises(ValueError, match="private' cannot be read"):
+        ImageFiles(locked / "private", on_error="skip")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes in folders")
+def test_a_pipe_called_like_an_image_keeps_nobody_waiting(tmp_path):
+    write(tmp_path, [(4, 4)])
+    os.mkfifo(tmp_path / "pipe.png")
+    files = ImageFiles(tmp_path)
+    assert len(files) == 2
+    with pytest.raises(UnreadableImage, match=r"pipe\.png: it is a pipe"):
+        np.asarray(files)
+
+
+@pytest.mark.parametrize("gap", [None, float("nan"), pd.NA])
+@pytest.mark.parametrize("form", [list, tuple, pd.Series])
+def test_a_gap_among_paths_is_named(form, gap):
+    with pytest.raises(TypeError, match=r"X\[1\] is .*(None|nan|NA).* other items are paths"):
+        as_samples(form(["a.png", gap, "b.png"]), None)
+    with pytest.raises(TypeError, match=r"X\[0\] is "):
+        as_samples(form([gap, "b.png"]), None)
 
 
 def test_channels_are_one_or_three(tmp_path):

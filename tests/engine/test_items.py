@@ -279,6 +279,11 @@ def test_arrays_of_other_channels_are_named():
     assert quick(image_shape=(3, 8, 8), on_error="skip").fit(X).skipped_ == ["X[12]"]
 
 
+def test_a_tuple_of_arrays_is_as_good_as_a_list():
+    found = as_samples(tuple(mixed()), (3, 8, 8))
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(as_samples(mixed(), (3, 8, 8))))
+
+
 @pytest.mark.parametrize("dress", [Image.fromarray, lambda x: x])
 @pytest.mark.parametrize("i", [0, 3])
 def test_an_item_that_cannot_be_had_is_skipped_wherever_it_is(i, dress):
