@@ -17,7 +17,6 @@ import numpy as np
 __all__ = [
     "MODEL",
     "classes_of",
-    "duration",
     "fit_quietly",
     "open_model",
     "read_folder",
@@ -56,15 +55,6 @@ def unreadable(skipped: Sequence[str]) -> str:
     if len(skipped) == 1:
         return f"{skipped[0]} could not be read, and has cluster -1"
     return f"{len(skipped):,} files could not be read, and have cluster -1"
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as people say them."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 def relative(path: str, folder: Path) -> str:

@@ -33,7 +33,6 @@ from skdeepclust.cli._arguments import (
 from skdeepclust.cli._results import (
     MODEL,
     classes_of,
-    duration,
     fit_quietly,
     read_folder,
     relative,
@@ -414,6 +413,8 @@ def _report(
 
 
 def _print_result(result: dict[str, Any]) -> None:
+    from skdeepclust.engine.progress import duration
+
     sizes = result["sizes"]
     lines = [
         f"{result['n_clusters']} clusters of {sizes.min():,} to {sizes.max():,} images, "

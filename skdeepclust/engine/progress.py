@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from skorch.callbacks import Callback
 
-__all__ = ["EpochLines", "ProgressBar", "describe", "shown"]
+__all__ = ["EpochLines", "ProgressBar", "describe", "duration", "shown"]
 
 _T = TypeVar("_T")
 
@@ -20,6 +20,15 @@ def describe(row: dict[str, Any]) -> str:
         parts.append(f"empty {row['empty_clusters']}")
     parts.append(f"{row['images_per_second']:,.0f} img/s")
     return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 def shown(items: Iterable[_T], total: int, title: str, unit: str, show: bool) -> Iterable[_T]:
@@ -102,9 +111,8 @@ class EpochLines(Callback):
         self.title = title
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Print the epoch's figures."""
-        print(
-            f"{self.title} {net.run.epoch:>4}/{net.run.n_epochs}  "
-            f"{describe(net.record)}, {net.record['seconds']:.2f} s",
-            flush=True,
-        )
+        """Print the epoch's figures, and how long the rest takes if all are like it."""
+        epoch, n_epochs, seconds = net.run.epoch, net.run.n_epochs, net.record["seconds"]
+        line = f"{self.title} {epoch:>4}/{n_epochs}  {describe(net.record)}, {seconds:.2f} s"
+        rest = (n_epochs - epoch) * seconds
+        print(f"{line}, {duration(rest)} left" if epoch < n_epochs else line, flush=True)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from skdeepclust import CDCClustering, cli, load
 from skdeepclust.backbones import make_backbone
-from skdeepclust.cli._results import classes_of, duration
+from skdeepclust.cli._results import classes_of
 from skdeepclust.datasets import load_digits_images
 from skdeepclust.engine.net import ObjectiveNet
 from skdeepclust.metrics import clustering_accuracy
@@ -437,10 +437,3 @@ def test_classes_come_from_folders_or_a_table(tmp_path):
         classes_of(str(table), names)
     with pytest.raises(ValueError, match=r"'3\.png' lies in no sub-folder"):
         classes_of("folders", ["a/1.png", "3.png"])
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(4.4, "4 s"), (59.6, "1 min 0 s"), (3700, "1 h 1 min")]
-)
-def test_durations(seconds, words):
-    assert duration(seconds) == words
