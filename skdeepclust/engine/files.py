@@ -141,6 +141,8 @@ def _are_paths(X: Any) -> bool:
         return False
     if isinstance(X, Dataset | dict | bytes | Tensor) or len(X) == 0:
         return False
+    if not (isinstance(X, list | tuple) or hasattr(X, "ndim") or _is_path(next(iter(X)))):
+        return False  # a Dataset of somebody's, whose items cost
     paths = [_is_path(item) for item in X]
     if any(paths) and not all(paths):
         i = paths.index(False)
