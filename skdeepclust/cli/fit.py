@@ -175,7 +175,7 @@ def _read(args: argparse.Namespace, model: Any) -> tuple[Any, list[str]]:
     if not sized:
         return images, names
     model.set_params(image_shape=(images.shape[1], args.size, args.size))
-    return read_folder(args, model.image_shape)
+    return images.with_shape(model.image_shape), names
 
 
 def _check(args: argparse.Namespace, n_images: int, n_clusters: int, out: Path) -> None:

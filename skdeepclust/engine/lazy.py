@@ -122,8 +122,10 @@ class LazyImages:
         return (len(self), *self.image_shape)
 
     def with_shape(self, image_shape: Shape | None) -> Self:
-        """The same images in another shape; None leaves it."""
-        return self if image_shape in (None, self.image_shape) else self._like(shape=image_shape)
+        """The same images in another shape, of 1 or 3 channels; None leaves it."""
+        if image_shape in (None, self.image_shape):
+            return self
+        return self._like(shape=settled_shape(image_shape, np.empty((0, 3))))
 
     def _like(self, index: Any = slice(None), shape: Shape | None = None) -> Self:
         other = object.__new__(type(self))

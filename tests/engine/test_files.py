@@ -193,6 +193,14 @@ def test_a_gap_among_paths_is_named(form, gap):
         as_samples(form([gap, "b.png"]), None)
 
 
+@pytest.mark.parametrize("channels", [2, 4])
+def test_files_have_no_other_channels_in_another_shape(channels, tmp_path):
+    write(tmp_path, [(8, 8)])
+    files = ImageFiles(tmp_path)
+    with pytest.raises(ValueError, match=rf"image_shape=\({channels}, 8, 8\).*1 or 3 channels"):
+        files.with_shape((channels, 8, 8))
+
+
 def test_channels_are_one_or_three(tmp_path):
     write(tmp_path, [(4, 4)])
     with pytest.raises(ValueError, match=r"image_shape=\(4, 8, 8\)"):
@@ -295,6 +303,10 @@ def test_other_collections_of_pictures(tmp_path):
 
         def __getitem__(self, i):
             return {"image": pictures[i], "label": 0}
+
+        def __iter__(self):  # which Python makes of the two above as well
+            yield self[0]
+            raise AssertionError("all items are read to see what the first one shows")
 
     for X in (pictures, Rows()):
         lazy = as_samples(X, (3, 6, 6))
