@@ -134,7 +134,8 @@ class ImageClusterer(TransformingClusterer):
         tasks.call_on_fit_task_begin(estimator=self, X=X, y=y)
         self.image_paths_ = samples.paths if isinstance(samples, ImageFiles) else None
         seed = draw_seed(self.random_state)
-        with together(device), torch.inference_mode(False), torch.enable_grad():
+        plain = torch.autocast(device.type, enabled=False)  # whatever the caller is in
+        with together(device), torch.inference_mode(False), torch.enable_grad(), plain:
             images, unreadable = self._hold(samples, device, dtype)
             same_samples((len(images), *images.shape))
             names = samples.names if isinstance(samples, LazyImages) else ()
@@ -369,9 +370,10 @@ class ImageClusterer(TransformingClusterer):
         if not len(z):
             raise ValueError("X holds no file that can be read")
         objective = self.net_.objective
-        labels = objective.probabilities(z).argmax(1)
-        trained = torch.as_tensor(self.labels_, device=labels.device)
-        return float(simplified_silhouette(z, objective.centers, labels, trained))
+        with torch.autocast(z.device.type, enabled=False):
+            labels = objective.probabilities(z).argmax(1)
+            trained = torch.as_tensor(self.labels_, device=labels.device)
+            return float(simplified_silhouette(z, objective.centers, labels, trained))
 
     # -- persistence ----------------------------------------------------------------------
 

@@ -562,6 +562,19 @@ def test_the_default_dtype_has_no_say(method):
 
 
 @each_method
+def test_the_autocast_of_others_has_no_say(method):
+    reference = fast(method).fit(UINT8)
+    expected = [getattr(reference, name)(UINT8) for name in (*OUTPUTS, "score")]
+    with torch.autocast("cpu", torch.bfloat16):
+        estimator = fast(method).fit(UINT8)
+        for fitted in (reference, estimator):
+            found = [getattr(fitted, name)(UINT8) for name in (*OUTPUTS, "score")]
+            for one, other in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(one, other)
+    assert_same_fit(estimator, reference)
+
+
+@each_method
 def test_the_samples_are_not_written(method):
     for X in (UINT8.copy(), FLOATS.copy(), VECTORS.copy()):
         before = X.copy()

@@ -44,7 +44,8 @@ def infer_all(
     count = share.stop - share.start
     batches = shown(images.padded(size, share), count, title or "", "batch", title is not None)
     what = f"Batches of {size} samples do not fit the memory of {images.device}"
-    with memory_error(f"{what}: take smaller images"):
+    plain = torch.autocast(images.device.type, enabled=False)  # that of a user
+    with plain, memory_error(f"{what}: take smaller images"):
         for x, real in batches:
             rows[done : done + real] = function(x)[:real]
             done += real

@@ -1,6 +1,5 @@
 """The vocabulary of a method: Objective, what the net trains (Learner), where it stands (Run)."""
 
-from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -222,7 +221,6 @@ class Learner(nn.Module):
         types. (CUDA's convolutions take TF32 as ever, unless the user forbids it.)
         """
         x = channels_last(self.views.plain(x))
-        fast = nullcontext() if precision is None else torch.autocast(x.device.type, precision)
-        with fast:
+        with torch.autocast(x.device.type, precision, enabled=precision is not None):
             z = self.objective.embed(x)
         return F.normalize(z.to(self.objective.centers.dtype), dim=1)
