@@ -27,9 +27,13 @@ class Views(nn.Module):
         What the scaling maps to 0 and 1; where they are equal it only subtracts ``low``.
     mean, std : array-like broadcastable to a sample
         Statistics of the scaled data; where ``std`` is 0 only the mean is subtracted.
+    dtype : torch.dtype, default=None
+        What views are computed in; None is PyTorch's default.
 
     Attributes
     ----------
+    size : (int, int) or None
+        Height and width of views of squeezed images.
     reduced : (int, int) or None
         Height and width of views that are to be smaller than the images.
     """
@@ -40,17 +44,23 @@ class Views(nn.Module):
     std: Tensor
 
     def __init__(
-        self, augmentations: Iterable[nn.Module], low: Any, high: Any, mean: Any, std: Any
+        self,
+        augmentations: Iterable[nn.Module],
+        low: Any,
+        high: Any,
+        mean: Any,
+        std: Any,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.size: tuple[int, int] | None = None
         self.reduced: tuple[int, int] | None = None
         self.augmentations = nn.ModuleList(augmentations)
-        low = _as_float64(low)
-        self.register_buffer("low", _as_buffer(low))
-        self.register_buffer("span", _as_buffer(_nonzero(_as_float64(high) - low)))
-        self.register_buffer("mean", _as_buffer(_as_float64(mean)))
-        self.register_buffer("std", _as_buffer(_nonzero(_as_float64(std))))
+        low, dtype = _as_float64(low), dtype or torch.get_default_dtype()
+        self.register_buffer("low", low.to(dtype))
+        self.register_buffer("span", _nonzero(_as_float64(high) - low).to(dtype))
+        self.register_buffer("mean", _as_float64(mean).to(dtype))
+        self.register_buffer("std", _nonzero(_as_float64(std)).to(dtype))
 
     @classmethod
     def for_images(
@@ -61,24 +71,29 @@ class Views(nn.Module):
         mean: Sequence[float] | np.ndarray | Tensor,
         std: Sequence[float] | np.ndarray | Tensor,
         size: tuple[int, int] | None = None,
+        dtype: torch.dtype | None = None,
     ) -> Self:
         """Prepare for images (B, C, H, W) in [low, high] (uint8: 0 and 255).
 
         ``mean`` and ``std``, of shape (C,), are those of the images scaled to [0, 1]; ``size``
         is the (height, width) of views of squeezed images.
         """
-        shape = (-1, 1, 1)
-        views = cls(
-            augmentations, low, high, _as_float64(mean).view(shape), _as_float64(std).view(shape)
-        )
+        mean, std = (_as_float64(values).view(-1, 1, 1) for values in (mean, std))
+        views = cls(augmentations, low, high, mean, std, dtype)
         views.size = size
         return views
 
     @classmethod
-    def for_vectors(cls, augmentations: Iterable[nn.Module], mean: Any, std: Any) -> Self:
+    def for_vectors(
+        cls,
+        augmentations: Iterable[nn.Module],
+        mean: Any,
+        std: Any,
+        dtype: torch.dtype | None = None,
+    ) -> Self:
         """Prepare for vectors (B, n_features), which are standardised first and augmented after."""
         mean = _as_float64(mean)
-        return cls(augmentations, low=mean, high=mean + _nonzero(_as_float64(std)), mean=0, std=1)
+        return cls(augmentations, mean, mean + _nonzero(_as_float64(std)), 0, 1, dtype)
 
     def forward(self, x: Tensor, stretch: Tensor | None = None) -> list[Tensor]:
         """Make one view per augmentation, in the floating dtype of the buffers.
@@ -122,10 +137,6 @@ class Views(nn.Module):
 
 def _as_float64(values: Any) -> Tensor:
     return torch.as_tensor(values).detach().to("cpu", torch.float64)
-
-
-def _as_buffer(values: Tensor) -> Tensor:
-    return values.to(torch.get_default_dtype())
 
 
 def _nonzero(values: Tensor) -> Tensor:

@@ -146,10 +146,10 @@ def standardised(images: Images, augmentations: list[nn.Module]) -> Views:
     if len(images.shape) == 1:
         if not isinstance(images, Features):
             _tell_of_rounding(images)
-        return Views.for_vectors(augmentations, seen.mean, seen.std)
+        return Views.for_vectors(augmentations, seen.mean, seen.std, images.dtype)
     _, height, width = images.shape
     bounds = seen.low, seen.high, seen.mean, seen.std
-    return Views.for_images(augmentations, *bounds, size=(height, width))
+    return Views.for_images(augmentations, *bounds, size=(height, width), dtype=images.dtype)
 
 
 def _tell_of_rounding(images: Images) -> None:

@@ -54,6 +54,13 @@ def test_vectors_are_standardised_before_the_augmentation():
     assert torch.equal(views.plain(x), recorder.seen)
 
 
+def test_double_precision_has_statistics_of_its_own():
+    """Rounded to single precision the mean would be 31 standard deviations away."""
+    x = 1e9 + 33 + torch.randn(100, 1, dtype=torch.float64)
+    views = Views.for_vectors([], x.mean(0), x.std(0), torch.float64)
+    assert abs(views.plain(x).mean()) < 1e-6
+
+
 def test_small_spread_far_from_zero_survives():
     views = Views.for_vectors([], mean=np.array([4096.0]), std=np.array([1e-2]))
     expected = torch.tensor([[0.0], [100.0]])
