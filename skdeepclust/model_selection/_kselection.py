@@ -352,15 +352,16 @@ class KSelection(MetaEstimatorMixin, TransformingClusterer):
         Raises
         ------
         ValueError
-            If there is no other sample.
+            If no sample has a finite embedding.
         """
         check_is_fitted(self, "labels_")
         rows = self._embed(X)
         rows = rows[np.isfinite(rows).all(axis=1)]
         if not len(rows):
             raise ValueError("X holds no sample whose embedding is finite")
-        told = rows, self.cluster_centers_, self._assign(rows), self.labels_
-        return float(simplified_silhouette(*map(torch.from_numpy, told)))
+        centers = self.cluster_centers_
+        parts = rows.astype(centers.dtype), centers, self._assign(rows), self.labels_
+        return float(simplified_silhouette(*map(torch.from_numpy, parts)))
 
     def _embed(self, X: Any) -> np.ndarray:
         rows = self.estimator_.transform(X)

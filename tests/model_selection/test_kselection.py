@@ -115,6 +115,14 @@ def test_simplified_silhouette_is_that_of_score(blobs):
     assert selection.score(X) == pytest.approx(expected)
 
 
+def test_samples_of_another_type_have_the_same_score(blobs):
+    X, _ = blobs
+    selection = KSelection(PCA(3), range(2, 6), **SEEDED).fit(X.astype(np.float32))
+    assert selection.score(X.astype(np.float64)) == pytest.approx(selection.score(X), rel=1e-4)
+    selection = KSelection(PCA(3), range(2, 6), **SEEDED).fit(X.astype(np.float64))
+    assert selection.score(X.astype(np.float32)) == pytest.approx(selection.score(X), rel=1e-4)
+
+
 def test_merging_finds_gaps_between_heights_of_small_clusters(blobs):
     X, _ = blobs
     selection = KSelection(as_it_is(), [2, 5, 9], **SEEDED).fit(X)
