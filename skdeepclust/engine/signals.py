@@ -66,5 +66,5 @@ class Signals:
         handler = self._handlers.get(number) if number else None
         if callable(handler):
             handler(number, None)  # Python's own, of SIGINT, raises KeyboardInterrupt
-        if number is not None:
+        if number is not None and not (number == signal.SIGINT and callable(handler)):
             raise SystemExit(128 + number)
