@@ -1,7 +1,9 @@
 """Recipes hold the published values, say where these are from, and can be fitted."""
 
+import copy
 import dataclasses
 import json
+import pickle
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -65,6 +67,11 @@ def test_a_value_changes_only_with_the_version(recipe):
     assert now == versions[str(recipe.version)], (
         "a value changed: raise the recipe's version and add that to recipes.json"
     )
+
+
+@each_recipe
+def test_a_recipe_can_be_sent_to_another_process(recipe):
+    assert pickle.loads(pickle.dumps(recipe)) == copy.deepcopy(recipe) == recipe
 
 
 def test_no_recipe_disappears():
