@@ -350,9 +350,9 @@ class DeepClusterer(ImageClusterer):
             own.append(ProgressBar(title) if self.verbose == 1 else EpochLines(title))
         for callback in self.callbacks or ():
             _check_callback(callback)
-        return [*own, *(self.callbacks or ()), *self._told()]
+        return [*own, *(self.callbacks or ()), *self._task_callbacks()]
 
-    def _told(self, earlier: Sequence[dict[str, Any]] = ()) -> list[Any]:
+    def _task_callbacks(self, earlier: Sequence[dict[str, Any]] = ()) -> list[Any]:
         """What tells callbacks of scikit-learn, if there are any, of the epochs after `earlier`."""
         return [] if self._tasks is None else [EpochTasks(self, self._tasks, earlier)]
 

@@ -487,15 +487,15 @@ class ImageClusterer(TransformingClusterer):
                 how = {"allow_nd": True, "ensure_min_samples": least, "input_name": "X"}
                 array = check_array(X, estimator=self, **how)
         except (TypeError, ValueError) as error:
-            told = str(error)
-            if told.startswith("Input X contains"):  # NaN, say; the rest is about other models
+            message = str(error)
+            if message.startswith("Input X contains"):  # NaN, say; the rest is about other models
                 advice = "leave such samples out, or fill them in"
                 raise ValueError(f"{first_line(error).rstrip('.')}: {advice}") from error
-            if "X" in told or "parse" in told:  # scikit-learn has said what is wrong
+            if "X" in message or "parse" in message:  # scikit-learn has said what is wrong
                 raise
-            checked = isinstance(error, ValueError) and "convert" not in told
+            checked = isinstance(error, ValueError) and "convert" not in message
             what = "X" if checked else "X holds what is no number"
-            raise type(error)(f"{what}: {told}") from error
+            raise type(error)(f"{what}: {message}") from error
         if reset:
             images = as_images(array, _image_shape(self.image_shape))
             self._learn_shape(images.shape)

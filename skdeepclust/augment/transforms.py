@@ -78,27 +78,27 @@ class RandomResizedCrop(_Drawn):
         if min(height, width) < 1:
             raise ValueError(f"size must be at least 1, got {size!r}.")
         self.size = (height, width)
-        self._told: tuple[Tensor | None, tuple[int, int]] | None = None
+        self._source: tuple[Tensor | None, tuple[int, int]] | None = None
         self.scale = _check_range("scale", scale, above=0.0, high=1.0)
         self.ratio = _check_range("ratio", ratio, above=0.0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Crop each image of ``x``, shape (B, C, H, W), and resize it."""
-        stretch, size = self._told or (None, self.size)
+        stretch, size = self._source or (None, self.size)
         return F.crop_resize(x, self.draw_boxes(x, stretch), size)
 
     @contextlib.contextmanager
-    def told(self, stretch: Tensor | None, size: tuple[int, int] | None) -> Iterator[None]:
+    def cropping_from(self, stretch: Tensor | None, size: tuple[int, int] | None) -> Iterator[None]:
         """Crop images that were squeezed, and to another ``size`` if it is one.
 
         ``stretch`` (B,) says how much wider they were in proportion: boxes have their ratio in
         the image as it was.
         """
-        self._told = stretch, size or self.size
+        self._source = stretch, size or self.size
         try:
             yield
         finally:
-            self._told = None
+            self._source = None
 
     def draw_boxes(self, x: Tensor, stretch: Tensor | None = None) -> Tensor:
         """Draw a box (top, left, height, width), shape (B, 4), for each image of ``x``."""

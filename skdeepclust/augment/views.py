@@ -109,7 +109,7 @@ class Views(nn.Module):
         crop = _first_crop(augment)
         if crop:
             size = self.reduced or size
-            with crop.told(stretch, self.reduced):
+            with crop.cropping_from(stretch, self.reduced):
                 view = augment(x)
         else:
             view = augment(x if stretch is None else self._central(x, stretch))

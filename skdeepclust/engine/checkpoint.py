@@ -105,15 +105,15 @@ class Checkpoint:
 
     def differences(self, identity: Mapping[str, Any]) -> list[str]:
         """What is other than in the training that was written, in words."""
-        told = []
+        found = []
         for name, mine in self.identity.items():
             theirs = identity.get(name)
             if mine != theirs and isinstance(mine, dict) and isinstance(theirs, dict):
                 keys = [k for k in mine if mine[k] != theirs.get(k)]
-                told += [f"{k} was {theirs.get(k)!r} and is {mine[k]!r}" for k in keys]
+                found += [f"{k} was {theirs.get(k)!r} and is {mine[k]!r}" for k in keys]
             elif mine != theirs:
-                told.append(f"another {name}")
-        return told
+                found.append(f"another {name}")
+        return found
 
 
 class Stage:
@@ -166,9 +166,8 @@ class Stage:
         return None
 
     def _check(self, identity: Mapping[str, Any]) -> None:
-        told = self.checkpoint.differences(identity)
-        if told:
-            raise AnotherTraining(self.checkpoint.folder, told)
+        if found := self.checkpoint.differences(identity):
+            raise AnotherTraining(self.checkpoint.folder, found)
 
     def save(self, state: dict[str, Any]) -> None:
         """Begin to write a state, and keep the one before it.

@@ -140,7 +140,7 @@ def reopened(image: Image.Image) -> ImageFile.ImageFile | None:
         again = Image.open(source)
     except Exception:  # Pillow raises anything on a file that is gone, or that has no name
         return None
-    if _told(again) == _told(image):
+    if _identity(again) == _identity(image):
         return again
     again.close()
     return None
@@ -151,7 +151,7 @@ def _decoded(image: Image.Image) -> bool:
     return own.get("_im", own.get("im")) is not None  # the second one before Pillow 11
 
 
-def _told(image: Image.Image) -> tuple[Any, ...]:
+def _identity(image: Image.Image) -> tuple[Any, ...]:
     return type(image), image.size, image.mode, image.info
 
 

@@ -115,8 +115,8 @@ def deliver(x: Tensor, device: torch.device) -> Tensor:
 def is_out_of_memory(error: Exception) -> bool:
     """Whether an error says that there is no memory, on whatever device."""
     # Only CUDA has a type of its own for it.
-    told = isinstance(error, RuntimeError) and any(t in str(error) for t in _OUT_OF_MEMORY)
-    return told or isinstance(error, torch.OutOfMemoryError | MemoryError)
+    says_so = isinstance(error, RuntimeError) and any(t in str(error) for t in _OUT_OF_MEMORY)
+    return says_so or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
 @contextlib.contextmanager

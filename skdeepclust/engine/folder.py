@@ -39,10 +39,10 @@ def file_names(folder: str | os.PathLike[str], on_error: str = "raise") -> list[
     closed: list[OSError] = []
     paths = list(_walk(root, closed))
     for error in closed:
-        told = f"X={named!r}: the folder {error.filename!r} cannot be read: {error.strerror}"
+        message = f"X={named!r}: the folder {error.filename!r} cannot be read: {error.strerror}"
         if on_error == "raise" or error.filename == os.fspath(root):
-            raise ValueError(told) from error
-        warn_user(f"{told}. Its images are left out.", UserWarning)
+            raise ValueError(message) from error
+        warn_user(f"{message}. Its images are left out.", UserWarning)
     counts = Counter(map(_ending, paths))
     # The plugin is imported only where there is something for it.
     heic = any(counts[ending] for ending in HEIF_ENDINGS) and has_heif()

@@ -169,15 +169,17 @@ class ObjectiveNet(NeuralNet):
         At the end, callbacks that go back to the best weights come first: the clusters are to
         be those of these weights.
         """
-        told: list[Any] = []
+        gone_back: list[Any] = []
         if method_name == "on_train_end":
-            told = [callback for callback in self._listeners(method_name) if _goes_back(callback)]
-            for callback in told:
+            gone_back = [
+                callback for callback in self._listeners(method_name) if _goes_back(callback)
+            ]
+            for callback in gone_back:
                 callback.on_train_end(self, **kwargs)
         getattr(self, method_name)(self, **kwargs)
         stop: KeyboardInterrupt | None = None
         for callback in self._listeners(method_name):
-            if callback in told:
+            if callback in gone_back:
                 continue
             try:
                 getattr(callback, method_name)(self, **kwargs)

@@ -209,7 +209,7 @@ class SeCuClustering(DeepClusterer):
             lr=1e-4,
             schedule="constant",
             warmup_epochs=0,
-            callbacks=[*(self.callbacks or ()), *self._told(net.history)],
+            callbacks=[*(self.callbacks or ()), *self._task_callbacks(net.history)],
         )
         refined = stage._run(SelfLabelling(net.objective), images)
         taught = [row["self_labelling"] for row in refined.history if "self_labelling" in row]

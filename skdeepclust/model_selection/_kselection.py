@@ -81,14 +81,14 @@ def _merge(embedded: _Embedded, ks: list[int]) -> list[float]:
 def _stability(embedded: _Embedded, ks: list[int]) -> list[float]:
     """Mean agreement, by ARI, of the clusters that random halves give to all rows."""
     rows, random, scores = embedded.rows, embedded.random(), []
-    half, told = max(ks[-1], len(rows) // 2), rows[embedded.some()].cpu().numpy()
+    half, asked = max(ks[-1], len(rows) // 2), rows[embedded.some()].cpu().numpy()
     orders = [torch.rand(len(rows), generator=random, device=rows.device) for _ in range(_HALVES)]
     halves = [order.argsort()[:half] for order in orders]
     for k in ks:
         labels = []
         for part in halves:
             centers, *_ = kmeans(rows[part], k, n_init=embedded.n_init, generator=embedded.random())
-            labels.append(pairwise_distances_argmin(told, centers.cpu().numpy()))
+            labels.append(pairwise_distances_argmin(asked, centers.cpu().numpy()))
         pairs = [adjusted_rand_score(*pair) for pair in itertools.combinations(labels, 2)]
         # That all agree on a single cluster is no finding.
         scores.append(float(np.mean(pairs)) if any(map(np.any, labels)) else 0.0)
@@ -106,8 +106,8 @@ def _geometric(score: Callable[[Tensor, Tensor, Tensor], float], lowest: float) 
         for k in ks:
             centers, labels, _ = embedded.clustered(k)
             defined = len(labels.unique()) == k and 1 < len(labels[some].unique()) < len(some)
-            told = embedded.rows[some], centers, labels[some]
-            scores.append(float(score(*told)) if defined else lowest)
+            clustered = embedded.rows[some], centers, labels[some]
+            scores.append(float(score(*clustered)) if defined else lowest)
         return scores
 
     return curve

@@ -61,7 +61,7 @@ class Rounds:
         self._centers = mean.new_empty(runs, k, dim)
         self._halves = rows.new_empty(runs, k, dim)  # in half precision, less the mean
         self._squares, self._way = mean.new_empty(2, runs, k)
-        self._told = mean.new_empty(2, runs)
+        self._figures = mean.new_empty(2, runs)
         self._rounds = 0
         self._graph: torch.cuda.CUDAGraph | None = None
 
@@ -77,7 +77,7 @@ class Rounds:
         -------
         means : Tensor of shape (runs, K, dim)
             Of norm 1 if `spherical`; without any rows a centre stays.
-        told : Tensor of shape (2, runs)
+        figures : Tensor of shape (2, runs)
             Squared way of the centres of each run, summed, and its inertia before they moved,
             but for a constant.
 
@@ -95,7 +95,7 @@ class Rounds:
                 self._launch()
             else:
                 self._graph.replay()
-        return self._centers, self._told
+        return self._centers, self._figures
 
     def _may_record(self) -> bool:
         # While a graph is recorded, older releases of PyTorch refuse random numbers to other
@@ -138,8 +138,8 @@ class Rounds:
             self._squares, self._parts, runs * k, dim, self.spherical,
             max(1, _AT_ONCE // width), width, num_warps=8,
         )  # fmt: skip
-        torch.sum(self._way, 1, out=self._told[0])
-        torch.sum(self._scores, 0, out=self._told[1])
+        torch.sum(self._way, 1, out=self._figures[0])
+        torch.sum(self._scores, 0, out=self._figures[1])
 
 
 # Numbers that one is not compiled for: a small trial then compiles what large calls run.

@@ -340,10 +340,10 @@ def agree(value: Any) -> Any:
     """Rank 0's `value`, any small object that pickles."""
     if not _State.joined:
         return value
-    told = [value]
+    shared = [value]
     with _naming_the_lost():
-        dist.broadcast_object_list(told, 0)
-    return told[0]
+        dist.broadcast_object_list(shared, 0)
+    return shared[0]
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:
@@ -355,10 +355,10 @@ def union(names: set[str]) -> set[str]:
     """What is in the `names` of any rank."""
     if not _State.joined:
         return names
-    told: list[Any] = [None] * world_size()
+    gathered: list[Any] = [None] * world_size()
     with _naming_the_lost():
-        dist.all_gather_object(told, names)
-    return set().union(*told)
+        dist.all_gather_object(gathered, names)
+    return set().union(*gathered)
 
 
 @contextlib.contextmanager

@@ -337,8 +337,8 @@ def _fused(device: torch.device, k: int, dim: int) -> Callable[..., _Round] | No
 def _descend(advance: _Round, centers: Tensor, rest: _Rest, rounds: int) -> tuple[Tensor, int]:
     """Centres after so many rounds, at most, and how many those were."""
     for done in range(1, rounds + 1):
-        centers, told = advance(centers)
-        if rest(*told.numpy(force=True)):
+        centers, figures = advance(centers)
+        if rest(*figures.numpy(force=True)):
             return centers, done
     return centers, rounds
 
@@ -349,15 +349,15 @@ def _iterate(
     """Centres, labels and squared distances, in full precision.
 
     A host takes longer to launch a small kernel than an accelerator to run it: a round has few
-    of them, asks the device once, and weighs here what it told.
+    of them, asks the device once, and weighs here what it answers.
     """
     square = torch.linalg.vector_norm(x, dim=1, keepdim=True).square_()
     shift = np.full(len(centers), math.inf)
     for _ in range(max_iter):
         labels, distance = _assign(x, centers, None, square)
         means, sizes = _means(x, labels, centers, spherical)
-        told = sizes.amin(1).to(x), _shift(centers, means), distance.sum(0)
-        fewest, shift, inertia = torch.stack(told).numpy(force=True)
+        figures = sizes.amin(1).to(x), _shift(centers, means), distance.sum(0)
+        fewest, shift, inertia = torch.stack(figures).numpy(force=True)
         if not fewest.all():
             means = _refill(x, means, sizes == 0, distance)
             shift = _shift(centers, means).numpy(force=True)

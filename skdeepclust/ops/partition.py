@@ -70,8 +70,8 @@ def linear_partition(
     maps = [(centers, -centers.square().sum(1) / 2)]
     maps += [self_trained_map(z, labels, n_clusters) for labels in candidates]
     near = _neighbors(z, min(_GRAPHS[0], len(z) - 1))
-    told = [neighbor_information(F.linear(z, *m).argmax(1), near, n_clusters) for m in maps]
-    weight, bias = maps[first_least(-torch.stack(told))]
+    information = [neighbor_information(F.linear(z, *m).argmax(1), near, n_clusters) for m in maps]
+    weight, bias = maps[first_least(-torch.stack(information))]
     return weight.to(device, dtype), bias.to(device, dtype)
 
 
