@@ -67,8 +67,7 @@ class Run:
     def key(self):
         """What another run differs in."""
         names = {"method": self.method, "data": self.args.data, "recipe": self.args.recipe}
-        given = {k: v for k, v in settings(self.model()).items() if not k.startswith("checkpoint")}
-        return {**names, "seed": self.seed, "settings": given}
+        return {**names, "seed": self.seed, "settings": settings(self.model())}
 
     @property
     def facts(self):

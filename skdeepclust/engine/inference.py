@@ -42,7 +42,7 @@ def infer_all(
     # One block from the start: many small ones that stay would break up the memory.
     rows, done = like.new_empty(max(0, min(stop, n) - start), like.shape[1]), 0
     count = share.stop - share.start
-    batches = shown(images.padded(size, share), count, title or "", "batch", title is not None)
+    batches = shown(images.padded(size, share), count, title, "batch")
     what = f"Batches of {size} samples do not fit the memory of {images.device}"
     plain = torch.autocast(images.device.type, enabled=False)  # that of a user
     with plain, memory_error(f"{what}: take smaller images"):

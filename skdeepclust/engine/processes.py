@@ -105,16 +105,16 @@ def together(device: torch.device) -> Iterator[None]:
         # At once, so that those who wait for this one notice.
         _let_go(error)
         _close(made, failed=True)
-        sys.excepthook = hook
         why = _inquest(me, n_ranks, error)
         raise RuntimeError(f"Training stopped on rank {me}: {why}") from error
     except BaseException as error:
         _leave_word(me, f"rank {me} failed with {type(error).__name__}: {error}")
         _close(made, failed=True)
-        sys.excepthook = hook
         raise
-    sys.excepthook = hook  # each group wraps it once more, to name the rank
-    _close(made)
+    else:
+        _close(made)
+    finally:
+        sys.excepthook = hook  # each group wraps it once more, to name the rank
 
 
 def _close(made: bool, failed: bool = False) -> None:

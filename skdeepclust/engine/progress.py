@@ -31,7 +31,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
-def shown(items: Iterable[_T], total: int, title: str, unit: str, show: bool) -> Iterable[_T]:
+def shown(items: Iterable[_T], total: int, title: str | None, unit: str) -> Iterable[_T]:
     """Items, with a bar that counts them.
 
     Parameters
@@ -40,18 +40,16 @@ def shown(items: Iterable[_T], total: int, title: str, unit: str, show: bool) ->
         What is counted.
     total : int
         How many there are.
-    title : str
-        Shown before the bar.
+    title : str or None
+        Shown before the bar; without one there is no bar.
     unit : str
         What they are.
-    show : bool
-        Without it the items are as they are.
 
     Returns
     -------
     iterable
     """
-    if not show:
+    if title is None:
         return items
     from tqdm.auto import tqdm
 

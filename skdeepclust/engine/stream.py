@@ -181,7 +181,7 @@ def for_training(
     reader = Streamed(lazy, device, dtype, on_error, canvas)
     place = _place(lazy, canvas, device, storage)
     kept = None if place == "stream" else _Kept(lazy.shape, canvas)
-    pictures = shown(reader.readable(), len(lazy), "Reading", "image", show)
+    pictures = shown(reader.readable(), len(lazy), "Reading" if show else None, "image")
     seen = Statistics(_blocks(pictures, lazy.image_shape, kept), lazy.image_shape)
     good = np.setdiff1d(np.arange(len(lazy)), list(reader.unreadable))
     logger.info("%d of %d images readable; held: %s", len(good), len(lazy), place)

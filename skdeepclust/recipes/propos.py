@@ -5,6 +5,7 @@ from skdeepclust.recipes.recipe import (
     DATA_SETS,
     MADE_HERE,
     OURS,
+    THEIR_VIEWS,
     Recipe,
     Result,
     cite,
@@ -130,10 +131,7 @@ _IMAGENET1K = (
 _NOT_EXPRESSED = (
     "10 k-means runs on each device for the pseudo-labels: ours are 3 in all, one from the last "
     "centres, and 10 at the end (official code, torch_clustering).",
-    "The order of the colour jitter, which torchvision draws anew for each image.",
-    "Hue in HSV, as torchvision turns it; ours turns in YIQ.",
-    "The official standardisation constants; ours are the mean and standard deviation of the "
-    "training images.",
+    *THEIR_VIEWS,
 )
 _MIXED_NORM = (
     "Batch norm over 64 images in both views on each device: ghost groups of 128 hold one view."

@@ -11,6 +11,7 @@ __all__ = [
     "DATA_SETS",
     "MADE_HERE",
     "OURS",
+    "THEIR_VIEWS",
     "DataSet",
     "Recipe",
     "Result",
@@ -132,6 +133,13 @@ OURS: Mapping[str, str] = MappingProxyType(
 MADE_HERE = (
     "Not a published run: its schedule is made here, for the clock. The page docs/reproduction has "
     "what it came to, where it was run."
+)
+# Not expressed where the official code has torchvision's augmentations.
+THEIR_VIEWS = (
+    "The order of the colour jitter, which torchvision draws anew for each image.",
+    "Hue in HSV, as torchvision turns it; ours turns in YIQ.",
+    "The official standardisation constants; ours are the mean and standard deviation of the "
+    "training images.",
 )
 AUTO_PRECISION: Mapping[str, Setting] = MappingProxyType(
     cite(

@@ -5,6 +5,7 @@ from skdeepclust.recipes.recipe import (
     DATA_SETS,
     MADE_HERE,
     OURS,
+    THEIR_VIEWS,
     Recipe,
     Result,
     cite,
@@ -106,10 +107,7 @@ _COKE = (
 )
 
 _NOT_EXPRESSED = (
-    "The order of the colour jitter, which torchvision draws anew for each image.",
-    "Hue in HSV, as torchvision turns it; ours turns in YIQ.",
-    "The official standardisation constants; ours are the mean and standard deviation of the "
-    "training images.",
+    *THEIR_VIEWS,
     "Blur by PIL, whose boxes come near a Gaussian and whose edges are extended; ours is a "
     "Gaussian and reflects at the edges.",
     "Steps of rate 0 in the first epoch, which fill the momentum of the encoder; ours are none.",
