@@ -343,7 +343,7 @@ def draw(recorded, docs):
 
 
 def points(rows):
-    """Methods with accuracy and time on a CPU; a time of 0.00 s has no place on a log axis."""
+    """Methods with accuracy and time on a CPU."""
     return [
         group
         for group in groups([row for row in rows if row["device"] == "cpu"], MAIN)

@@ -1,4 +1,4 @@
-"""Time this package beside what else one would take, in one run, and write the table that shows it.
+"""Time this package beside its alternatives, in one run, and write the table that shows it.
 
     python asv_bench/side_by_side.py                    # measure, then write docs/performance.md
     python asv_bench/side_by_side.py --only kmeans      # measure a part again

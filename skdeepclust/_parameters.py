@@ -64,9 +64,9 @@ SHARED = """n_clusters : int, default=8
         images where the hardware has it, else float32. Embeddings and predictions that you get
         are always computed in float32 (float64 for ``"float64"``).
     compile : bool, default=False
-        Compile the training step by ``torch.compile``, which takes a minute or some at first:
-        for long runs on accelerators, on a CPU it saves nothing. Where it cannot be, training
-        goes on without it, with a warning.
+        Compile the training step with ``torch.compile``. The first steps then take a minute
+        or more: it pays in long runs on accelerators, not on a CPU. If the step does not
+        compile, training goes on without it, with a warning.
     callbacks : list of skorch callbacks, default=None
         Run inside training.
     checkpoint : path, default=None
@@ -77,8 +77,9 @@ SHARED = """n_clusters : int, default=8
     checkpoint_every : int, default=1
         Epochs between two states.
     on_error : {{"raise", "skip"}}, default="raise"
-        Of image files that cannot be read: raise an error that names the file, or leave them
-        out. They are listed in ``skipped_`` then, their label is -1 and their rows are NaN.
+        What to do with image files and sub-folders that cannot be read: raise an error that
+        names them, or leave them out. Files left out are listed in ``skipped_``; their label
+        is -1 and their rows are NaN.
     deterministic : bool, default=False
         Bitwise repeatable on accelerators too, at some cost. CPUs repeat bitwise anyway for
         equal thread counts.
@@ -94,9 +95,9 @@ SHARED = """n_clusters : int, default=8
         they take at most half of its free memory, else the host; files that would take more
         than a quarter of the host's free memory are not held.
     start_resolution : int, default=None
-        Longer side in pixels of the views in the first half of `max_epochs`, which makes it
-        faster; a common choice is three quarters of the images' side. Pseudo-labels from
-        features, and predictions, have the full side throughout. None has it in every view."""
+        Longer side, in pixels, of the views in the first half of `max_epochs`, which then
+        trains faster; a common choice is three quarters of the images' side. Pseudo-labels
+        from features, and predictions, use the full side throughout. None uses it always."""
 
 ATTRIBUTES = """labels_ : ndarray of shape (n_samples,), int64
         Cluster of each training sample; equal to ``predict`` of them. Clusters that hold no

@@ -45,7 +45,8 @@ _LOOKED_AT = 1_000
 class ImageClusterer(TransformingClusterer):
     """What makes images of X, has a net made for them, and predicts with it.
 
-    A subclass has the parameters named here, as fields or fixed, and implements `_train`.
+    A subclass has the parameters named here, as fields or fixed, and implements `_train`
+    and, for ``save``, `_rebuild`.
     """
 
     n_clusters: int
@@ -272,7 +273,7 @@ class ImageClusterer(TransformingClusterer):
         return labels
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Softmax of the scores of each sample to be in each cluster.
+        """Probability of each cluster for each sample: the softmax of its scores.
 
         The Notes of each method say what its scores are, and the temperature; by default they
         are the cosines to the centres, at 0.1. The probabilities rank and compare samples; they

@@ -50,7 +50,7 @@ def export_onnx(
     NotFittedError
         If the estimator is not fitted.
     TypeError
-        If it is none of skdeepclust.
+        If it is not an estimator of skdeepclust.
     ValueError
         If `path` is a folder, `dtype` is none of these, or the backbone does what ONNX cannot
         express.

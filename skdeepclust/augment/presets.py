@@ -176,7 +176,10 @@ def make_augmentations(augment: Any, shape: Shape, n_views: int) -> list[nn.Modu
     if not isinstance(augment, tuple | list):
         return [_as_module(augment)] * n_views
     if len(augment) != n_views:
-        raise ValueError(f"augment holds {len(augment)} views, but {n_views} are needed.")
+        raise ValueError(
+            f"augment holds {len(augment)} views, but {n_views} are needed: pass an augmentation "
+            "for each, or one for all"
+        )
     return [_as_module(view) for view in augment]
 
 

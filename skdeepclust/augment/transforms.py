@@ -89,7 +89,7 @@ class RandomResizedCrop(_Drawn):
 
     @contextlib.contextmanager
     def cropping_from(self, stretch: Tensor | None, size: tuple[int, int] | None) -> Iterator[None]:
-        """Crop images that were squeezed, and to another ``size`` if it is one.
+        """Inside, crop from squeezed images, and resize to ``size`` if it is given.
 
         ``stretch`` (B,) says how much wider they were in proportion: boxes have their ratio in
         the image as it was.

@@ -53,7 +53,9 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]  # a KeyError's is but a key
         raise ValueError(f"weights={os.fspath(path)!r} is no state dict: {reason}") from error
     if not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"weights={os.fspath(path)!r} holds more than tensors")
+        raise ValueError(
+            f"weights={os.fspath(path)!r} holds more than tensors: save net.state_dict()"
+        )
     return state
 
 

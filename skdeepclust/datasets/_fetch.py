@@ -50,7 +50,7 @@ def fetch_cifar10(
     Raises
     ------
     ValueError
-        If `split` is unknown, or a file holds more images than the other one labels.
+        If `split` is unknown, or a file is damaged or does not match the other one.
     FileNotFoundError
         If the files are not there and cannot be downloaded.
 
@@ -95,7 +95,7 @@ def fetch_cifar100(
     Raises
     ------
     ValueError
-        If `split` is unknown, or a file holds more images than the other one labels.
+        If `split` is unknown, or a file is damaged or does not match the other one.
     FileNotFoundError
         If the files are not there and cannot be downloaded.
 
@@ -142,7 +142,7 @@ def fetch_stl10(
     Raises
     ------
     ValueError
-        If `split` is unknown, or a file holds more images than the other one labels.
+        If `split` is unknown, or a file is damaged or does not match the other one.
     FileNotFoundError
         If the files are not there and cannot be downloaded.
 
@@ -183,7 +183,7 @@ def fetch_mnist(
     Raises
     ------
     ValueError
-        If `split` is unknown, or a file holds more images than the other one labels.
+        If `split` is unknown, or a file is damaged or does not match the other one.
     FileNotFoundError
         If the files are not there and cannot be downloaded.
 
@@ -224,7 +224,7 @@ def fetch_fashion_mnist(
     Raises
     ------
     ValueError
-        If `split` is unknown, or a file holds more images than the other one labels.
+        If `split` is unknown, or a file is damaged or does not match the other one.
     FileNotFoundError
         If the files are not there and cannot be downloaded.
 

@@ -67,7 +67,7 @@ class Features(Images):
 
 
 class FrozenViews(nn.Module):
-    """Views of images as features of a frozen backbone; has the face of `Views`.
+    """Views of images as features of a frozen backbone, with the interface of `Views`.
 
     Parameters
     ----------

@@ -27,8 +27,11 @@ __all__ = [
 # A representation has collapsed when its features vary by less than this share of what
 # they do on a uniformly covered sphere (1 / sqrt(dim)).
 _STD_SHARE = 0.1
+# A clustering has, when one of three or more clusters holds more than this share of the samples,
 _LARGEST_SHARE = 0.95
+# and batches fall into one cluster when their mixing, see `Mixing`, is less than this.
 _LEAST_MIXING = 0.05
+# Epochs in a row that are bad before it is said.
 _PATIENCE = 3
 
 
@@ -250,7 +253,7 @@ class Health:
         return figures
 
     def conclude(self, labels: Tensor, std: Tensor) -> None:
-        """Warn of a collapsed result, unless its collapse has been told already.
+        """Warn of a collapsed result, unless it has been warned of already.
 
         Parameters
         ----------

@@ -369,7 +369,7 @@ class ObjectiveNet(NeuralNet):
             self.objective.on_train_end(self.run)
             z = self.run.features()
             std = feature_std(z)
-            # Early, norms have other statistics than the samples: only what is constant counts.
+            # Early on, running statistics do not fit the samples yet: only what is constant counts.
             constant = float(std) < torch.finfo(torch.float32).eps
             telling = self.run.telling
             self.collapsed = (telling or constant) and collapsed(float(std), z.shape[1])

@@ -1,4 +1,4 @@
-"""Loss and gradients of a batch: compiled where asked for, in words where it does not fit."""
+"""Loss and gradients of a batch: compiled if asked for, a clear MemoryError if it does not fit."""
 
 import gc
 from typing import Any

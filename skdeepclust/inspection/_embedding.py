@@ -361,9 +361,32 @@ def _closest(places: np.ndarray, most: float) -> float:
 
 
 def project(rows: np.ndarray, method: str, rng: np.random.RandomState) -> np.ndarray:
+    """Place rows in the plane.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_samples, dim)
+        Finite rows of the embedding.
+    method : {"tsne", "umap", "pca"}
+        How.
+    rng : RandomState
+        Of t-SNE and UMAP.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, 2)
+        Zeros if all rows are equal.
+
+    Raises
+    ------
+    ValueError
+        If there are less than 2 rows.
+    ImportError
+        If umap-learn is asked for and not installed.
+    """
     if len(rows) < 2:
         raise ValueError(f"a map needs at least 2 finite rows of the embedding, got {len(rows)}")
-    if np.ptp(rows, axis=0).max() < _EQUAL:  # of which t-SNE would make a segmentation fault
+    if np.ptp(rows, axis=0).max() < _EQUAL:  # on which t-SNE crashes
         return np.zeros((len(rows), 2))
     if rows.shape[1] < 2:
         rows = np.pad(rows, ((0, 0), (0, 1)))

@@ -301,6 +301,24 @@ def _chosen(clusters: Sequence[int], known: list[int]) -> list[int]:
 
 
 def check_scores(scores: ArrayLike, labels: np.ndarray) -> np.ndarray:
+    """Refuse scores that do not have a row for each label and a column for each cluster.
+
+    Parameters
+    ----------
+    scores : array-like of shape (n_samples, n_clusters)
+        As users pass them.
+    labels : ndarray of shape (n_samples,), int64
+        Cluster of each sample; negative is none.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_clusters)
+
+    Raises
+    ------
+    ValueError
+        If their shape is another.
+    """
     array = np.asarray(scores)
     if array.ndim != 2 or len(array) != len(labels) or array.shape[1] <= labels.max():
         raise ValueError(

@@ -116,7 +116,7 @@ class BackboneKMeans(ImageClusterer):
         if given or not isinstance(value, str) or value not in ("auto", "identity"):
             raise ValueError(
                 f"{name}={value!r} needs images, but X holds vectors: pass "
-                "image_shape=(channels, height, width) or leave it out"
+                f"image_shape=(channels, height, width), or leave {name} out"
             )
 
     def _foresee(self, shape: tuple[int, ...], n_samples: int, device: torch.device) -> None:

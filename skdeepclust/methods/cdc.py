@@ -173,7 +173,7 @@ class CDCObjective(Objective):
         self.probability_temperature = hp.assignment_temperature
         self.encoder = Encoder(backbone, None, hp.embedding_dim)
         self.category = nn.Linear(hp.embedding_dim, hp.n_clusters)
-        if hp.early_heads:  # blank until it starts, which callbacks may go back behind
+        if hp.early_heads:  # zero until it starts; a callback may restore weights from before
             nn.init.zeros_(self.category.weight)
         self.instance = mlp(hp.embedding_dim, hp.hidden_dim, hp.instance_dim)
         self.early = nn.ModuleList(nn.Linear(hp.embedding_dim, k) for k in hp.early_heads)

@@ -1,6 +1,7 @@
 """ProPos: prototype scattering and positive sampling (Huang et al., TPAMI 2022)."""
 
 import math
+from numbers import Integral
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -8,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from skdeepclust._sklearn import StrOptions
+from skdeepclust._sklearn import Interval, StrOptions
 from skdeepclust.base import COUNT, NON_NEGATIVE, POSITIVE, UNIT, DeepClusterer
 from skdeepclust.engine.health import Vitals, feature_std
 from skdeepclust.engine.objective import Objective, Run
@@ -113,7 +114,7 @@ class ProPosClustering(DeepClusterer):
         "temperature": [POSITIVE],
         "scattering_weight": [NON_NEGATIVE],
         "noise_std": [NON_NEGATIVE],
-        "scattering_warmup": [NON_NEGATIVE, None],
+        "scattering_warmup": [Interval(Integral, 0, None, closed="left"), None],
         "ema_momentum": [UNIT],
         "ema_schedule": [StrOptions({"constant", "cosine"})],
         "recluster_every": [COUNT],

@@ -187,7 +187,7 @@ def davies_bouldin_scorer(estimator: Any, X: Any, y: ArrayLike | None = None) ->
 def stability_scorer(
     estimator: Any, X: Any, y: ArrayLike | None = None, *, n_refits: int = 2
 ) -> float:
-    """How far runs with other seeds find the same clusters, for use as `scoring=`.
+    """How consistently runs with other seeds find the same clusters, for use as `scoring=`.
 
     It fits `n_refits` clones of the estimator anew, each with a seed of its own, so a search
     takes 1 + `n_refits` times as long. Unlike the other scores without labels it does not

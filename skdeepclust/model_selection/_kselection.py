@@ -199,8 +199,8 @@ class KSelection(MetaEstimatorMixin, TransformingClusterer):
     groups have several right numbers. Look at the whole of `scores_`.
 
     Beyond one fit, the cost is that of k-means, `n_init` runs for each k; ``"stability"`` takes
-    five of them on half of the samples, ``"merge"`` one, with 100 centres or five for each of
-    the most clusters asked for, but about one for 10 samples at most. No n x n matrix is held.
+    five of them on half of the samples, ``"merge"`` one, with 100 centres, or five times the
+    largest k if that is more, but at most one per ten samples. No n x n matrix is held.
 
     Examples
     --------

@@ -18,10 +18,11 @@ __all__ = ["first_least", "kmeans"]
 # Centres (runs, K, dim) -> those of the next round; their shift, and what is to fall, (2, runs).
 _Round: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 
-# Elements of the largest temporary (samples x runs x clusters): 32 MiB in float32; of that of an
-# assignment on a CPU, which should stay in its cache; and on an accelerator, which does little for
-# small ones but wait for the next.
-_BUDGET, _IN_CACHE, _ON_DEVICE = 1 << 23, 1 << 19, 1 << 25
+# Elements of the largest temporary of seeding (rows x runs x candidates): 32 MiB in float32.
+_BUDGET = 1 << 23
+# And of an assignment (samples x runs x clusters): on a CPU it should stay in the cache, while an
+# accelerator does little for small ones but wait for the next.
+_IN_CACHE, _ON_DEVICE = 1 << 19, 1 << 25
 # Multiplications of an assignment from which on a half-precision one pays, and one by kernels of
 # our own, the most rounds of that kind, and the shift, in variances, at which full precision takes
 # over; rounds without progress that end either kind.
@@ -170,7 +171,9 @@ def _check(x: Tensor, n_clusters: int, metric: str, init: Tensor | None, n_init:
     if not isinstance(x, Tensor):
         raise TypeError(f"x must be a tensor, got {type(x).__name__}: torch.as_tensor makes one")
     if x.ndim != 2 or not x.is_floating_point():
-        raise ValueError(f"x must be a floating (n_samples, dim) matrix, got {tuple(x.shape)}")
+        raise ValueError(
+            f"x must be a floating (n_samples, dim) matrix, got {x.dtype} of shape {tuple(x.shape)}"
+        )
     if not 1 <= n_clusters <= len(x):
         raise ValueError(f"n_clusters={n_clusters} must lie between 1 and n_samples={len(x)}")
     if n_init < 1:
