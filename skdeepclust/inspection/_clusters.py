@@ -83,7 +83,7 @@ def order_clusters(
         raise ValueError(
             f"y must hold one class for each of {len(labels)} samples, got shape {y.shape}"
         )
-    titles, codes = classes_of(y)
+    titles, codes = encode_classes(y)
     table = contingency(codes[labels >= 0], labels[labels >= 0])
     rows, columns = table.matching()
     pairs = sorted(zip(table.classes[rows].tolist(), table.clusters[columns].tolist(), strict=True))
@@ -91,7 +91,7 @@ def order_clusters(
     return [*names, *(k for k in clusters if k not in names)], names
 
 
-def classes_of(y: ArrayLike) -> tuple[list[str], np.ndarray]:
+def encode_classes(y: ArrayLike) -> tuple[list[str], np.ndarray]:
     """Titles of the classes, sorted, and the position of each sample's among them."""
     y = np.asarray(y)
     try:

@@ -10,8 +10,8 @@ from skdeepclust.inspection._clusters import (
     FAINT,
     INK,
     check_labels,
-    classes_of,
     confusion,
+    encode_classes,
     order_clusters,
 )
 from skdeepclust.inspection._matplotlib import new_axes
@@ -134,7 +134,7 @@ class ClusterConfusionDisplay:
         target = column_or_1d(y)
         labels = check_labels(labels, len(target))
         clusters, names = order_clusters(labels, target)
-        titles, rows = classes_of(target)
+        titles, rows = encode_classes(target)
         order, counts = confusion(rows, titles, labels, clusters, names)
         return cls(
             counts,

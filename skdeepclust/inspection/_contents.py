@@ -14,9 +14,15 @@ from sklearn import config_context
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.neighbors import NearestNeighbors
 
-from skdeepclust.inspection._clusters import classes_of, color, confusion, order_clusters, sample
+from skdeepclust.inspection._clusters import (
+    color,
+    confusion,
+    encode_classes,
+    order_clusters,
+    sample,
+)
 from skdeepclust.inspection._embedding import project
-from skdeepclust.inspection._gallery import check_scores, rank
+from skdeepclust.inspection._gallery import check_scores, exemplars
 
 _MEMBERS, _BORDERLINE = 10, 4
 _NEIGHBORS = 8
@@ -34,7 +40,7 @@ class Contents:
         self.labels = labels
         self.scores = check_scores(scores, labels)
         self.clusters, self.names = order_clusters(labels, y)
-        self.classes, self.codes = classes_of([] if y is None else y)
+        self.classes, self.codes = encode_classes([] if y is None else y)
         position = {k: i for i, k in enumerate(self.clusters)}
         self.position = np.array([position.get(k, _NONE) for k in range(self.scores.shape[1])])
 
@@ -42,7 +48,7 @@ class Contents:
         """Indices of the images to show: those of the gallery first, then cluster by cluster."""
         n_members = min(_MEMBERS, max(1, max_images // (2 * len(self.clusters))))
         self.picked = {
-            k: rank(self.scores, self.labels, k, n_members, min(_BORDERLINE, n_members))
+            k: exemplars(self.scores, self.labels, k, n_members, min(_BORDERLINE, n_members))
             for k in self.clusters
         }
         first = np.concatenate([np.concatenate(both) for both in self.picked.values()])[:max_images]

@@ -204,7 +204,7 @@ class ClusterGalleryDisplay:
             scores = check_scores(scores, labels)
         members, borderline = {}, {}
         for k in shown:
-            members[k], borderline[k] = rank(scores, labels, k, n_members, n_borderline)
+            members[k], borderline[k] = exemplars(scores, labels, k, n_members, n_borderline)
         return cls(
             images,
             clusters=shown,
@@ -350,7 +350,7 @@ def scores_of(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return scores
 
 
-def rank(
+def exemplars(
     scores: np.ndarray, labels: np.ndarray, k: int, n_members: int, n_borderline: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the typical and of the borderline members of cluster k."""
