@@ -24,6 +24,12 @@ STORAGES = ("auto", "device", "host", "stream")
 # Shares of the free memory of a device and of the machine that training images may take.
 _DEVICE_SHARE, _HOST_SHARE = 0.5, 0.25
 _AHEAD = 2  # batches that are decoded while one is computed
+# Limit and use of the memory of a control group, a container's say, and what holds it.
+_GROUPS = Path("/sys/fs/cgroup")
+_LIMITS = (
+    ("memory.max", "memory.current", "memory.stat"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+)
 
 logger = logging.getLogger("skdeepclust")
 
@@ -274,9 +280,12 @@ def _available() -> float | None:
 
 
 def _left_of_group() -> float | None:
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = int((group / "memory.max").read_text())
-        return float(limit - int((group / "memory.current").read_text()))
-    except (OSError, ValueError):  # no control groups, or no limit
-        return None
+    for limit, used, parts in _LIMITS:
+        try:
+            left = int((_GROUPS / limit).read_text()) - int((_GROUPS / used).read_text())
+            held = dict(line.split() for line in (_GROUPS / parts).read_text().splitlines())
+            # Files that were read stay in memory until it is wanted for something else.
+            return float(left + int(held["inactive_file"]) + int(held["active_file"]))
+        except (OSError, ValueError, KeyError):  # no control groups of this version, or no limit
+            continue
+    return None

@@ -514,3 +514,25 @@ def test_images_are_held_where_they_fit(free, place, tmp_path, monkeypatch, capl
 
 def test_free_memory_is_that_of_the_machine_or_less():
     assert 2**20 < stream.free_host_memory() < 2**50
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "parts"),
+    [
+        ("memory.max", "memory.current", "memory.stat"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+    ],
+)
+def test_files_that_were_read_leave_memory_to_a_container(
+    limit, used, parts, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(stream, "_GROUPS", tmp_path)
+    monkeypatch.setattr(stream, "_available", lambda: 1e12)
+    assert stream.free_host_memory() == 1e12
+    (tmp_path / "memory").mkdir()
+    (tmp_path / limit).write_text("1000\n")
+    (tmp_path / used).write_text("900\n")
+    (tmp_path / parts).write_text("anon 200\nactive_file 300\ninactive_file 400\n")
+    assert stream.free_host_memory() == 800
+    (tmp_path / limit).write_text("max\n")
+    assert stream.free_host_memory() == 1e12
