@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from inspect import cleandoc
 from numbers import Integral, Number, Real
 from types import SimpleNamespace
 from typing import Any, ClassVar, Self, dataclass_transform
@@ -129,9 +130,9 @@ class DeepClusterer(ImageClusterer):
         if cls.__doc__ and "{shared}" in cls.__doc__:
             defaults = {name: getattr(cls, name) for name in cls._get_param_names()}
             shared = SHARED.format(**defaults, least_steps=cls._least_steps)
-            cls.__doc__ = cls.__doc__.replace("{shared}", shared).replace(
-                "{attributes}", ATTRIBUTES
-            )
+            # From Python 3.13 on a docstring comes without its margin.
+            doc = cleandoc(cls.__doc__).replace("{shared}", cleandoc(shared))
+            cls.__doc__ = doc.replace("{attributes}", cleandoc(ATTRIBUTES))
 
     # -- recipes ------------------------------------------------------------------------
 

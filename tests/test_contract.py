@@ -142,7 +142,7 @@ def test_n_clusters_is_the_only_positional_parameter(method):
 def test_every_parameter_has_a_constraint_and_a_word_in_the_docstring(method):
     for name in method().get_params():
         assert name in method._parameter_constraints, name
-        assert f"\n    {name} : " in method.__doc__, name
+        assert f"\n{name} : " in method.__doc__, name
 
 
 @each_method
