@@ -79,6 +79,8 @@ def representation_report(
     """
     if n_neighbors < 1:
         raise ValueError(f"n_neighbors must be at least 1, got {n_neighbors}.")
+    if not 0 < test_size < 1:
+        raise ValueError(f"test_size must be a share between 0 and 1, got {test_size}.")
     given = hasattr(estimator, "shape") or not hasattr(estimator, "transform")  # frames have both
     rows, classes = _finite(estimator if given else estimator.transform(X), y)
     known, sizes = np.unique(classes, return_counts=True)

@@ -9,6 +9,7 @@ from sklearn.base import clone
 from sklearn.metrics import davies_bouldin_score, silhouette_score
 
 from skdeepclust.metrics._scores import clustering_accuracy, clustering_report
+from skdeepclust.ops.scale import unscaled
 
 # The silhouette takes all pairwise distances; this many rows take about a second.
 _MAX_ROWS = 10_000
@@ -61,8 +62,10 @@ def silhouette_scorer(estimator: Any, X: Any, y: ArrayLike | None = None) -> flo
     Parameters
     ----------
     estimator : object
-        A fitted clusterer with `predict`. Distances are between rows of `estimator.transform(X)`,
-        or of `X` itself (flattened) when the estimator has no `transform`.
+        A fitted clusterer with `predict`, whose label -1 is a cluster like any other. Distances
+        are between rows of `estimator.transform(X)`, or of `X` itself (flattened) when the
+        estimator has no `transform`. That of scikit-learn's `KMeans` gives distances to its
+        centres, another representation for each number of them.
     X : array-like
         Samples, as the estimator takes them.
     y : array-like, default=None
@@ -77,12 +80,12 @@ def silhouette_scorer(estimator: Any, X: Any, y: ArrayLike | None = None) -> flo
 
     Examples
     --------
-    >>> from sklearn.cluster import KMeans
+    >>> from sklearn.mixture import GaussianMixture
     >>> from skdeepclust.metrics import silhouette_scorer
     >>> X = [[0.0], [0.1], [1.0], [1.1]]
-    >>> kmeans = KMeans(n_clusters=2, random_state=0).fit(X)
-    >>> round(silhouette_scorer(kmeans, X), 2)
-    0.93
+    >>> mixture = GaussianMixture(2, random_state=0).fit(X)
+    >>> round(silhouette_scorer(mixture, X), 2)
+    0.9
     """
     rows, labels = _embedded(estimator, X)
     if len(rows) > _MAX_ROWS:
@@ -90,7 +93,7 @@ def silhouette_scorer(estimator: Any, X: Any, y: ArrayLike | None = None) -> flo
         rows, labels = rows[some], labels[some]
     if not _comparable(labels):
         return -1.0
-    return float(silhouette_score(rows, labels))
+    return float(silhouette_score(unscaled(rows), labels))
 
 
 def simplified_silhouette_scorer(estimator: Any, X: Any, y: ArrayLike | None = None) -> float:
@@ -105,8 +108,10 @@ def simplified_silhouette_scorer(estimator: Any, X: Any, y: ArrayLike | None = N
     Parameters
     ----------
     estimator : object
-        A fitted clusterer with `predict`. Distances are between rows of `estimator.transform(X)`,
-        or of `X` itself (flattened) when the estimator has no `transform`, and means of them.
+        A fitted clusterer with `predict`, whose label -1 is a cluster like any other. Distances
+        are between rows of `estimator.transform(X)`, or of `X` itself (flattened) when the
+        estimator has no `transform`, and means of them. That of scikit-learn's `KMeans` gives
+        distances to its centres, another representation for each number of them.
     X : array-like
         Samples, as the estimator takes them.
     y : array-like, default=None
@@ -120,12 +125,12 @@ def simplified_silhouette_scorer(estimator: Any, X: Any, y: ArrayLike | None = N
 
     Examples
     --------
-    >>> from sklearn.cluster import KMeans
+    >>> from sklearn.mixture import GaussianMixture
     >>> from skdeepclust.metrics import simplified_silhouette_scorer
     >>> X = [[0.0], [0.1], [1.0], [1.1]]
-    >>> kmeans = KMeans(n_clusters=2, random_state=0).fit(X)
-    >>> round(simplified_silhouette_scorer(kmeans, X), 2)
-    0.96
+    >>> mixture = GaussianMixture(2, random_state=0).fit(X)
+    >>> round(simplified_silhouette_scorer(mixture, X), 2)
+    0.95
     """
     rows, labels = _embedded(estimator, X)
     if not _comparable(labels):
@@ -152,8 +157,10 @@ def davies_bouldin_scorer(estimator: Any, X: Any, y: ArrayLike | None = None) ->
     Parameters
     ----------
     estimator : object
-        A fitted clusterer with `predict`. Distances are between rows of `estimator.transform(X)`,
-        or of `X` itself (flattened) when the estimator has no `transform`, and means of them.
+        A fitted clusterer with `predict`, whose label -1 is a cluster like any other. Distances
+        are between rows of `estimator.transform(X)`, or of `X` itself (flattened) when the
+        estimator has no `transform`, and means of them. That of scikit-learn's `KMeans` gives
+        distances to its centres, another representation for each number of them.
     X : array-like
         Samples, as the estimator takes them.
     y : array-like, default=None
@@ -163,8 +170,8 @@ def davies_bouldin_scorer(estimator: Any, X: Any, y: ArrayLike | None = None) ->
     -------
     float
         Minus scikit-learn's `davies_bouldin_score`, at most 0, so that greater is better; the
-        lowest float32 when there is only one cluster or every sample is one of its own. Rows
-        that are not finite, as those of skipped files, are left out.
+        lowest float32 when there is only one cluster, every sample is one of its own, or all
+        are equal. Rows that are not finite, as those of skipped files, are left out.
 
     References
     ----------
@@ -173,15 +180,18 @@ def davies_bouldin_scorer(estimator: Any, X: Any, y: ArrayLike | None = None) ->
 
     Examples
     --------
-    >>> from sklearn.cluster import KMeans
+    >>> from sklearn.mixture import GaussianMixture
     >>> from skdeepclust.metrics import davies_bouldin_scorer
     >>> X = [[0.0], [0.1], [1.0], [1.1]]
-    >>> kmeans = KMeans(n_clusters=2, random_state=0).fit(X)
-    >>> round(davies_bouldin_scorer(kmeans, X), 2)
-    -0.07
+    >>> mixture = GaussianMixture(2, random_state=0).fit(X)
+    >>> round(davies_bouldin_scorer(mixture, X), 2)
+    -0.1
     """
     rows, labels = _embedded(estimator, X)
-    return -float(davies_bouldin_score(rows, labels)) if _comparable(labels) else _LOWEST
+    if not _comparable(labels):
+        return _LOWEST
+    rows = unscaled(rows)
+    return -float(davies_bouldin_score(rows, labels)) if rows.any() else _LOWEST
 
 
 def stability_scorer(

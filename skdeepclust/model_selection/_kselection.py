@@ -26,6 +26,7 @@ from skdeepclust._sklearn import Interval, StrOptions, TransformingClusterer, fi
 from skdeepclust.engine.isolation import draw_seed
 from skdeepclust.engine.warn import warn_user
 from skdeepclust.ops.kmeans import kmeans
+from skdeepclust.ops.scale import unscaled
 from skdeepclust.ops.silhouette import simplified_silhouette
 from skdeepclust.ops.ward import merge_gaps, ward_heights
 
@@ -88,7 +89,7 @@ def _stability(embedded: _Embedded, ks: list[int]) -> list[float]:
         labels = []
         for part in halves:
             centers, *_ = kmeans(rows[part], k, n_init=embedded.n_init, generator=embedded.random())
-            labels.append(pairwise_distances_argmin(asked, centers.cpu().numpy()))
+            labels.append(_nearest(asked, centers.cpu().numpy()))
         pairs = [adjusted_rand_score(*pair) for pair in itertools.combinations(labels, 2)]
         # That all agree on a single cluster is no finding.
         scores.append(float(np.mean(pairs)) if any(map(np.any, labels)) else 0.0)
@@ -113,15 +114,25 @@ def _geometric(score: Callable[[Tensor, Tensor, Tensor], float], lowest: float) 
     return curve
 
 
-def _numpy(score: Callable[[np.ndarray, np.ndarray], float], sign: int) -> Any:
-    return lambda z, centers, labels: sign * score(z.cpu().numpy(), labels.cpu().numpy())
+def _nearest(rows: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """Index of the nearest centre of each row, wherever they lie, see `unscaled`."""
+    origin = centers.mean(0)
+    return pairwise_distances_argmin(rows - origin, centers - origin)
+
+
+def _silhouette(z: Tensor, centers: Tensor, labels: Tensor) -> float:
+    return silhouette_score(unscaled(z.cpu().numpy()), labels.cpu().numpy())
+
+
+def _davies_bouldin(z: Tensor, centers: Tensor, labels: Tensor) -> float:
+    return -davies_bouldin_score(unscaled(z.cpu().numpy()), labels.cpu().numpy())
 
 
 _CURVES: dict[str, _Curve] = {
     "merge": _merge,
-    "silhouette": _geometric(_numpy(silhouette_score, 1), -1.0),
+    "silhouette": _geometric(_silhouette, -1.0),
     "simplified_silhouette": _geometric(simplified_silhouette, -1.0),  # type: ignore[arg-type]
-    "davies_bouldin": _geometric(_numpy(davies_bouldin_score, -1), float(np.finfo(np.float32).min)),
+    "davies_bouldin": _geometric(_davies_bouldin, float(np.finfo(np.float32).min)),
     "stability": _stability,
 }
 
@@ -364,20 +375,20 @@ class KSelection(MetaEstimatorMixin, TransformingClusterer):
         return float(simplified_silhouette(*map(torch.from_numpy, parts)))
 
     def _embed(self, X: Any) -> np.ndarray:
-        rows = self.estimator_.transform(X)
-        return check_array(
-            rows,
-            dtype=[np.float32, np.float64],
+        rows = check_array(
+            self.estimator_.transform(X),
             ensure_all_finite=False,
             estimator=self.estimator_,
             input_name="the embedding",
         )
+        # What is no floating number may be an integer that single precision does not hold.
+        return rows.astype(np.float32 if rows.dtype in ("f2", "f4") else np.float64, copy=False)
 
     def _assign(self, rows: np.ndarray) -> np.ndarray:
         labels = np.full(len(rows), -1, dtype=np.int64)
         finite = np.isfinite(rows).all(axis=1)
         if finite.any():
-            labels[finite] = pairwise_distances_argmin(rows[finite], self.cluster_centers_)
+            labels[finite] = _nearest(rows[finite], self.cluster_centers_)
         return labels
 
     @property

@@ -97,6 +97,7 @@ def test_images_are_flattened(digits):
     [
         ({"n_neighbors": 0}, "n_neighbors"),
         ({"test_size": 1.5}, "test_size"),
+        ({"test_size": 10}, "test_size must be a share"),
         ({"y": [0, 1]}, "one class for each"),
         ({"y": [0] * 600}, "two classes"),
     ],

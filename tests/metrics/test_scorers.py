@@ -169,12 +169,30 @@ def test_equal_samples_in_two_clusters_score_zero():
     assert simplified_silhouette_scorer(Fixed([0, 1, 0, 1]), np.zeros((4, 2))) == 0.0
 
 
+GEOMETRIC = [silhouette_scorer, simplified_silhouette_scorer, davies_bouldin_scorer]
+
+
+@pytest.mark.parametrize("scorer", GEOMETRIC)
+@pytest.mark.parametrize(("scale", "place"), [(1, 1e9), (1e-9, 0), (1e9, 0)])
+def test_neither_scale_nor_place_of_the_rows_matter(scorer, scale, place, blobs):
+    X, y = blobs
+    X = X.astype(np.float64)
+    expected = scorer(Fixed(y), X)
+    assert scorer(Fixed(y), X * scale + place) == pytest.approx(expected, rel=1e-5)
+
+
+def test_equal_rows_are_not_the_best_there_is():
+    assert davies_bouldin_scorer(Fixed(np.arange(10) % 2), np.ones((10, 3))) < -1e30
+
+
 def test_davies_bouldin_is_negated(blobs):
     X, y = blobs
-    assert davies_bouldin_scorer(Fixed(y), X) == -davies_bouldin_score(X, y)
+    assert davies_bouldin_scorer(Fixed(y), X) == pytest.approx(
+        -davies_bouldin_score(X, y), rel=1e-6
+    )
     pipeline = make_pipeline(StandardScaler(), kmeans()).fit(X)
     expected = -davies_bouldin_score(pipeline.transform(X), pipeline.predict(X))
-    assert davies_bouldin_scorer(pipeline, X) == expected
+    assert davies_bouldin_scorer(pipeline, X) == pytest.approx(expected, rel=1e-6)
     assert davies_bouldin_scorer(Fixed(np.roll(y, 1)), X) < davies_bouldin_scorer(Fixed(y), X)
 
 

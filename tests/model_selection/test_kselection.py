@@ -123,6 +123,27 @@ def test_samples_of_another_type_have_the_same_score(blobs):
     assert selection.score(X.astype(np.float32)) == pytest.approx(selection.score(X), rel=1e-4)
 
 
+@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize(("scale", "place"), [(1, 1e9), (1e-9, 0), (1e9, 0)])
+def test_neither_scale_nor_place_matter(criterion, scale, place, blobs):
+    X, _ = blobs
+    choice = KSelection(as_it_is(), range(2, 6), criterion=criterion, **SEEDED)
+    here, there = choice.fit(X), clone(choice).fit(X * scale + place)
+    assert there.best_n_clusters_ == here.best_n_clusters_
+    np.testing.assert_array_equal(there.labels_, here.labels_)
+    assert there.score(X * scale + place) == pytest.approx(here.score(X), rel=1e-4)
+    for k in () if criterion == "merge" else range(2, 6):  # whose gaps are of that scale
+        assert there.scores_[k] == pytest.approx(here.scores_[k], rel=1e-4)
+
+
+def test_large_integers_are_no_single_precision():
+    groups = 1_700_000_000 + np.repeat([0, 30, 60], 20) + np.tile(np.arange(20) % 3, 3)
+    X = groups[:, None]
+    selection = KSelection(as_it_is(), [2, 3, 4], criterion="simplified_silhouette", **SEEDED)
+    assert selection.fit(X).best_n_clusters_ == 3
+    assert selection.transform(X).dtype == np.float64
+
+
 def test_merging_finds_gaps_between_heights_of_small_clusters(blobs):
     X, _ = blobs
     selection = KSelection(as_it_is(), [2, 5, 9], **SEEDED).fit(X)
