@@ -1,5 +1,6 @@
 """What all pictures know of clusters: their numbers, their names and their colours."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -157,18 +158,22 @@ def confusion(
     return order, counts.T[order]
 
 
-def image_shape_of(estimator: Any) -> tuple[int, int, int] | None:
-    """Shape of the samples of an estimator, or of that in a search, KSelection or Pipeline."""
-    while not hasattr(estimator, "image_shape_in_"):
-        if hasattr(estimator, "steps"):
-            estimator = estimator.steps[-1][1]
-        elif hasattr(estimator, "best_estimator_"):
-            estimator = estimator.best_estimator_
-        elif hasattr(estimator, "estimator_"):
-            estimator = estimator.estimator_
-        else:
-            return None
-    return estimator.image_shape_in_
+def innermost(estimator: Any) -> Any:
+    """The estimator within a Pipeline, a search or KSelection that has seen images, or its last."""
+    if hasattr(estimator, "image_shape_in_"):
+        return estimator
+    steps = [step for _, step in getattr(estimator, "steps", ())]
+    names = ("estimator_", "best_estimator_")
+    parts = [*steps, *(getattr(estimator, name) for name in names if hasattr(estimator, name))]
+    found = [*map(innermost, reversed(parts)), estimator]
+    return next((part for part in found if hasattr(part, "image_shape_in_")), found[0])
+
+
+def image_shape_of(estimator: Any, X: Any) -> tuple[int, int, int] | None:
+    """Shape of the images of X, if the estimator tells it; a step before may have changed it."""
+    shape = getattr(innermost(estimator), "image_shape_in_", None)
+    given = getattr(X, "shape", ())[1:]
+    return None if shape and len(given) > 1 and math.prod(given) != math.prod(shape) else shape
 
 
 def predicted(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray | None]:

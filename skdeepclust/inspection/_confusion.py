@@ -4,7 +4,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import column_or_1d
 
 from skdeepclust.inspection._clusters import (
     FAINT,
@@ -131,10 +130,9 @@ class ClusterConfusionDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        target = column_or_1d(y)
-        labels = check_labels(labels, len(target))
-        clusters, names = order_clusters(labels, target)
-        titles, rows = encode_classes(target)
+        titles, rows = encode_classes(y)
+        labels = check_labels(labels, len(rows))
+        clusters, names = order_clusters(labels, y)
         order, counts = confusion(rows, titles, labels, clusters, names)
         return cls(
             counts,

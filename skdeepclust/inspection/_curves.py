@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 
 from skdeepclust.engine.health import collapse_std
-from skdeepclust.inspection._clusters import FAINT, INK, color
+from skdeepclust.inspection._clusters import FAINT, INK, color, innermost
 from skdeepclust.inspection._matplotlib import new_axes, ruled
 from skdeepclust.inspection._quantities import LAST
 from skdeepclust.inspection._quantities import quantities as names_of
@@ -81,7 +81,7 @@ class TrainingCurvesDisplay:
         Parameters
         ----------
         estimator : fitted deep clusterer
-            With ``history_``.
+            With ``history_``; or a Pipeline, search or KSelection of one.
         quantities : sequence of str, default=None
             Which to show, see `from_history`.
         ax : Axes or array-like of Axes, default=None
@@ -99,6 +99,7 @@ class TrainingCurvesDisplay:
         ValueError
             If its history holds no epoch, or not what `quantities` names.
         """
+        estimator = innermost(estimator)
         if not hasattr(estimator, "history_"):
             name = type(estimator).__name__
             raise TypeError(f"estimator must be a fitted deep clusterer: {name} has no history_")

@@ -4,6 +4,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn import config_context
 from sklearn.utils import check_array, check_random_state
 
 from skdeepclust.inspection._clusters import (
@@ -149,7 +150,7 @@ class EmbeddingDisplay:
             y=y,
             method=method,
             images=X if thumbnails else None,
-            image_shape=image_shape_of(estimator),
+            image_shape=image_shape_of(estimator, X),
             thumbnails=thumbnails,
             max_samples=max_samples,
             random_state=random_state,
@@ -390,7 +391,8 @@ def project(rows: np.ndarray, method: str, rng: np.random.RandomState) -> np.nda
         return np.zeros((len(rows), 2))
     if rows.shape[1] < 2:
         rows = np.pad(rows, ((0, 0), (0, 1)))
-    return _PROJECTIONS[method](rows, rng)
+    with config_context(transform_output="default"):  # not a frame
+        return _PROJECTIONS[method](rows, rng)
 
 
 def _tsne(rows: np.ndarray, rng: np.random.RandomState) -> np.ndarray:

@@ -133,7 +133,7 @@ class ClusterGalleryDisplay:
             n_members=n_members,
             n_borderline=n_borderline,
             clusters=clusters,
-            image_shape=image_shape_of(estimator),
+            image_shape=image_shape_of(estimator, X),
             ax=ax,
         )
 

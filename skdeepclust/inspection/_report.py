@@ -13,7 +13,13 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_random_state
 
 from skdeepclust.engine.archive import replacing
-from skdeepclust.inspection._clusters import check_labels, image_shape_of, in_one_pass, predicted
+from skdeepclust.inspection._clusters import (
+    check_labels,
+    image_shape_of,
+    in_one_pass,
+    innermost,
+    predicted,
+)
 from skdeepclust.inspection._contents import (
     Contents,
     link_to,
@@ -141,7 +147,7 @@ class ClusterReport:
             embedding=rows,
             scores=None if proba is None else np.nan_to_num(proba),
             y=y,
-            image_shape=image_shape_of(estimator),
+            image_shape=image_shape_of(estimator, X),
             title=title or f"Clusters of {type(estimator).__name__}",
             max_images=max_images,
             map_method=map_method,
@@ -149,8 +155,9 @@ class ClusterReport:
         )
         n_clusters = 0 if proba is None else proba.shape[1]
         sizes = np.bincount(labels[labels >= 0], minlength=n_clusters)
-        report.content["health"] = verdict(estimator, sizes)
-        report.content["curves"] = curves(getattr(estimator, "history_", None) or [])
+        trained = innermost(estimator)
+        report.content["health"] = verdict(trained, sizes)
+        report.content["curves"] = curves(getattr(trained, "history_", None) or [])
         report.content["parameters"] = parameters(estimator)
         return report
 

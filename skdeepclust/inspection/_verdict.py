@@ -39,7 +39,8 @@ def verdict(estimator: Any, sizes: np.ndarray) -> list[dict[str, str]]:
     if warnings:
         return [{"kind": "warning", "text": text} for text in warnings]
     largest = sizes.max() / max(1, sizes.sum())
-    text = f"No sign of collapse: every cluster has members, the largest {largest:.0%} of all."
+    text = "No sign of collapse: every" if hasattr(estimator, "net_") else "Every"
+    text += f" cluster has members, the largest {largest:.0%} of all."
     change = _change(history)
     if not math.isnan(change):
         text += f" In the last epoch {change:.1%} of the images changed cluster."

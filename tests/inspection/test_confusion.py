@@ -105,7 +105,7 @@ def test_from_an_estimator(digits):
         ([0, 1], [0], "labels must have shape"),
         ([0, 1], [0.0, 1.0], "labels must be integers"),
         ([0, 1], [-1, -1], "no sample"),
-        ([[0, 1], [1, 0]], [0, 1], "1d array"),
+        ([[0, 1], [1, 0]], [0, 1], "y must hold one class for each"),
     ],
 )
 def test_bad_input_is_named(y, labels, message):

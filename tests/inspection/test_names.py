@@ -3,6 +3,7 @@
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from skdeepclust.datasets import make_image_blobs
@@ -29,6 +30,12 @@ Y = np.array(["$5_$10", r"\frac{$a$"])[TARGET]
 )
 def test_dollars_are_drawn_as_they_are(draw):
     draw().figure_.savefig(io.BytesIO())
+
+
+def test_nullable_integers_are_integers():
+    y = pd.array(TARGET + 2**60, dtype="Int64")
+    shown = ClusterConfusionDisplay.from_predictions(y, TARGET)
+    assert shown.classes == [str(2**60), str(2**60 + 1)]
 
 
 @pytest.mark.parametrize("odd", [None, 3])

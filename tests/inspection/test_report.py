@@ -7,17 +7,23 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn import config_context
+from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
-from skdeepclust import BackboneKMeans, CDCClustering
+from skdeepclust import BackboneKMeans, CDCClustering, IDFDClustering
 from skdeepclust.datasets import load_digits_images
-from skdeepclust.inspection import ClusterReport
+from skdeepclust.inspection import ClusterGalleryDisplay, ClusterReport, EmbeddingDisplay
 from skdeepclust.inspection._contents import link_to, relative_names
 from skdeepclust.inspection._report import _SHEETS
 from skdeepclust.inspection._thumbnails import _tile_size, make_sheets
 from skdeepclust.inspection._verdict import curves, verdict
 from skdeepclust.metrics import clustering_accuracy
+from skdeepclust.model_selection import KSelection, TransductiveSplit
 
 KINDS = {"f4": np.float32, "u2": np.uint16, "u4": np.uint32}
 
@@ -238,7 +244,47 @@ def test_any_clusterer_can_be_reported_on():
     sizes = [cluster["size"] for cluster in report.content["clusters"]]
     assert sizes == np.bincount(model.labels_).tolist()
     [health] = report.content["health"]
-    assert "No sign of collapse" in health["text"]
+    assert "Every cluster has members" in health["text"]  # of a collapse nobody knows
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda model: make_pipeline(FunctionTransformer(), model),
+        lambda model: KSelection(model, [4], random_state=0),
+        lambda model: GridSearchCV(model, {"embedding_dim": [8]}, cv=TransductiveSplit()),
+        lambda model: make_pipeline(model, KMeans(4, n_init=1)),
+    ],
+)
+def test_the_health_is_that_of_the_model_inside(wrap):
+    images = load_digits_images().images[:100]
+    model = IDFDClustering(4, max_epochs=2, embedding_dim=8, random_state=0)
+    expected = ClusterReport.from_estimator(clone(model).fit(images), images, map_method="pca")
+    report = ClusterReport.from_estimator(wrap(model).fit(images), images, map_method="pca")
+    moved = [told["text"] for told in expected.content["health"] if "changed" in told["text"]]
+    assert moved and set(moved) <= {told["text"] for told in report.content["health"]}
+    assert [c["values"] for c in report.content["curves"] if c["name"] == "loss"] == [
+        c["values"] for c in expected.content["curves"] if c["name"] == "loss"
+    ]
+
+
+def test_images_are_shown_as_they_are_before_a_step_that_changes_their_shape():
+    images = load_digits_images().images[:60]
+    halve = FunctionTransformer(lambda X: X[:, ::2, ::2])
+    model = make_pipeline(halve, BackboneKMeans(3, backbone="identity", weights=None))
+    shown = ClusterGalleryDisplay.from_estimator(model.fit(images), images)
+    assert shown.figure_ is not None
+
+
+@pytest.mark.parametrize("form", ["pandas", "polars"])
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+def test_what_transform_gives_elsewhere_does_not_matter(form, method):
+    model, images, _, expected = made(40)
+    with config_context(transform_output=form):
+        report = ClusterReport.from_estimator(model, images, map_method=method)
+        EmbeddingDisplay.from_estimator(model, images, method=method)
+    if method == "pca":
+        assert report.content["images"] == expected.content["images"]
 
 
 def test_what_is_not_embedded_has_no_place():
