@@ -196,7 +196,7 @@ def classes_of(source: str | None, names: Sequence[str]) -> list[str] | None:
     Raises
     ------
     ValueError
-        If there is an image without a class.
+        If there is an image without a class, or with two, or the table cannot be read.
     """
     if source is None:
         return None
@@ -211,6 +211,8 @@ def classes_of(source: str | None, names: Sequence[str]) -> list[str] | None:
 
 
 def _from_table(path: Path, names: Sequence[str]) -> list[str]:
+    if path.is_dir() or not path.exists():
+        raise ValueError(f"--classes {path} is no file: name a table, or say folders")
     with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         table = csv.DictReader(file)
         try:
@@ -219,8 +221,12 @@ def _from_table(path: Path, names: Sequence[str]) -> list[str]:
             raise ValueError(f"--classes {path}: line {table.line_num + 1}: {error}") from error
     if not {"file", "class"} <= set(head):
         raise ValueError(f"--classes {path}: its first line must name the columns file, class")
-    whole = [row for row in rows if row["file"] and row["class"]]
-    known = {Path(row["file"]).as_posix(): row["class"] for row in whole}
+    known: dict[str, str] = {}
+    for row in rows:
+        if row["file"] and row["class"]:
+            name = Path(row["file"]).as_posix()
+            if known.setdefault(name, row["class"]) != row["class"]:
+                raise ValueError(f"--classes {path}: it has two classes for {name!r}")
     missing = [name for name in names if name not in known]
     if missing:
         raise ValueError(f"--classes {path}: it has no class for {missing[0]!r}")

@@ -51,6 +51,7 @@ _FEW = 1000  # images from which a network learns little
 _LONG = 1_000_000  # images in all epochs that take a GPU more than the minute of a compiler
 _OURS = {  # parameters that --set would set in vain
     "n_clusters": "give --n-clusters",
+    "random_state": "give --seed",
     "checkpoint": "it is in OUT",
     "verbose": "a terminal gets a bar, a file a line for each epoch",
 }
@@ -170,9 +171,8 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
 
 def _read(args: argparse.Namespace, model: Any) -> tuple[Any, list[str]]:
     """Images of the folder and their names; --size keeps grey ones grey."""
-    sized = args.size and "image_shape" not in dict(args.set)
-    images, names = read_folder(args, None if sized else model.image_shape)
-    if not sized:
+    images, names = read_folder(args, None if args.size else model.image_shape)
+    if not args.size:
         return images, names
     model.set_params(image_shape=(images.shape[1], args.size, args.size))
     return images.with_shape(model.image_shape), names
@@ -180,7 +180,8 @@ def _read(args: argparse.Namespace, model: Any) -> tuple[Any, list[str]]:
 
 def _check(args: argparse.Namespace, n_images: int, n_clusters: int, out: Path) -> None:
     """See before a training, not after it, that all can be done."""
-    if n_images < max(2, n_clusters):
+    least = n_clusters + isinstance(args.n_clusters, range)  # of a choice each must be less
+    if n_images < max(2, least):
         raise ValueError(f"--n-clusters {n_clusters}: FOLDER holds too few images, {n_images}")
     if not args.no_report:
         check_page(args)
@@ -212,21 +213,18 @@ def _chosen_parameters(args: argparse.Namespace, known: list[str]) -> dict[str, 
         raise FileNotFoundError(f"--weights {args.weights}: there is no such file")
     if args.epochs and "max_epochs" not in known:
         raise ValueError(f"--epochs: {args.method} trains nothing")
-    given = {
-        "max_epochs": args.epochs,
-        "weights": args.weights,
-        "device": args.device,
-        "on_error": "skip",
-        "random_state": args.seed,
-    }
-    chosen = {name: value for name, value in given.items() if value is not None} | dict(args.set)
-    for name in chosen:
+    options = {"max_epochs": args.epochs, "weights": args.weights, "device": args.device}
+    given, others = options | {"on_error": "skip", "random_state": args.seed}, dict(args.set)
+    for name, option in (options | {"image_shape": args.size}).items():
+        if option is not None and name in others:
+            raise ValueError(f"--set {name}: an option says {option} already, give one of the two")
+    for name in others:
         if name in _OURS:
             raise ValueError(f"--set {name}: {_OURS[name]}")
         if name not in known:
             hint = meant(name, known) or f": it has {', '.join(known)}"
             raise ValueError(f"--set {name}: {args.method} has no parameter {name!r}{hint}")
-    return chosen
+    return {name: value for name, value in given.items() if value is not None} | others
 
 
 def _make_room(args: argparse.Namespace, out: Path) -> None:
@@ -238,12 +236,13 @@ def _make_room(args: argparse.Namespace, out: Path) -> None:
         raise ValueError(f"--out {out}: --sort would replace FOLDER in it, name another folder")
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file: name a folder")
-    held = [entry.name for entry in out.iterdir()] if out.is_dir() else []
-    if args.overwrite:
+    begun = any(any(state.iterdir()) for state in _states(out) if state.is_dir())
+    if args.overwrite or not begun:  # a run that was refused leaves empty folders
         _forget(out)
-    elif any(state.is_dir() for state in _states(out)):  # which a finished run removes
+    held = [entry.name for entry in out.iterdir()] if out.is_dir() else []
+    if begun and not args.overwrite:  # a finished run removes its state
         print(f"Going on with the run in {out}; --overwrite begins anew.")
-    elif held:
+    elif held and not args.overwrite:
         raise ValueError(f"--out {out} holds files already: name another, or pass --overwrite")
     out.mkdir(parents=True, exist_ok=True)
 

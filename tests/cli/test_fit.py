@@ -353,6 +353,12 @@ def test_another_run_does_not_go_on_from_it(photos, capsys, monkeypatch):
         (["photos", "--set", "n_clusters=5"], "--set n_clusters: give --n-clusters"),
         (["photos", "--set", "verbose=0"], "--set verbose: a terminal"),
         (["photos", "--set", "checkpoint=run"], "--set checkpoint: it is in OUT"),
+        (["photos", "--set", "random_state=5"], "--set random_state: give --seed"),
+        (["photos", "--epochs", "1", "--set", "max_epochs=3"], "max_epochs: an option says 1 alr"),
+        (["photos", "--size", "8", "--set", "image_shape=None"], "image_shape: an option says 8"),
+        (["photos", "-k", "2-60"], "too few images, 60"),
+        (["photos", "--classes", "photos"], "--classes photos is no file"),
+        (["photos", "--classes", "twice.csv"], "it has two classes for 'a.png'"),
         (["photos", "--set", "lr=-1"], "'lr'"),
         (["photos", "--set", "lr"], "NAME=VALUE"),
         (["photos", "--classes", "nowhere.csv"], "nowhere.csv"),
@@ -374,10 +380,20 @@ def test_what_cannot_be_done_is_one_line_and_status_2(arguments, words, photos, 
     Path("full/a.txt").touch()
     Path("quoted.csv").write_text('file,class\n"' + "x" * 200_000)
     Path("short.csv").write_text("class,file\na\n")
+    Path("twice.csv").write_text("file,class\na.png,a\na.png,b\n")
     Path("single").mkdir()
     shutil.copy(next(photos.rglob("*.png")), "single")
     assert words in refused(["fit", *arguments], capsys)
     assert not Path("photos_clusters").exists()
+
+
+def test_a_run_that_was_refused_leaves_nothing_to_go_on_with(photos, capsys):
+    command = ["fit", "photos", "-k", "3", "--no-report", *FAST]
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([*command, "--set", "augment=greyscale"])
+    assert "greyscale" in capsys.readouterr().err
+    assert cli.main(command) == 0
+    assert "Going on" not in capsys.readouterr().out
 
 
 def test_what_shows_only_in_training_is_one_line_too(photos, capsys):
