@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike
 
 from skdeepclust.ops.contingency import Contingency, contingency
 
+# Up to here numbers differ from the next one as floats too.
+_LAST_EXACT = 2**53
+
 
 def clustering_accuracy(
     y_true: ArrayLike, y_pred: ArrayLike, *, mapping: str = "hungarian"
@@ -136,17 +139,21 @@ def match_labels(y_true: ArrayLike, y_pred: ArrayLike) -> np.ndarray:
     names = table.classes
     if unmatched.size:
         class_of_cluster[unmatched] = names.size + np.arange(unmatched.size)
-        names = np.concatenate([names, _new_labels(names, unmatched.size)])
+        names = _with_new_labels(names, unmatched.size)
     return names[class_of_cluster[table.codes]]
 
 
-def _new_labels(classes: np.ndarray, n: int) -> np.ndarray:
-    if all(isinstance(label, Real | np.bool_) for label in classes):
-        return np.array([int(max(classes)) + 1 + i for i in range(n)])
+def _with_new_labels(classes: np.ndarray, n: int) -> np.ndarray:
+    """The classes, and n labels that none of them has."""
+    # numpy counts differences of time among the integers.
+    plain = (isinstance(label, Real | np.bool_) for label in classes)
+    if classes.dtype.kind not in "mM" and all(plain) and max(classes) < _LAST_EXACT:
+        new = int(max(classes)) + 1 + np.arange(n)
+        return np.concatenate([classes, new.astype("u8") if classes.dtype == "u8" else new])
     taken = set(classes.tolist())
     names = (f"cluster {i}" for i in itertools.count())
-    free = (name for name in names if name not in taken)
-    return np.array(list(itertools.islice(free, n)), dtype=object)
+    free = itertools.islice((name for name in names if name not in taken), n)
+    return np.fromiter([*classes, *free], dtype=object, count=classes.size + n)
 
 
 def _majority_hits(table: Contingency) -> int:

@@ -248,3 +248,24 @@ def test_many_clusters(right):
 def test_tuples_are_labels_wherever_they_stand():
     assert clustering_accuracy(["a", (1, 2), "a"], [1, 2, 1]) == 1
     assert clustering_accuracy([None, "a", (1, 2)], [1, 2, 3]) == 1
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        np.array(["2020-01-01", "2020-01-02", "2020-01-03"], dtype="M8[ns]"),
+        np.array([1, 2, 3], dtype="m8[s]"),
+        np.array([np.inf, 1, 2]),
+        np.array([2**63 - 1, 0, 1]),
+        np.array([5, 0, 1], dtype=np.uint64),
+        np.array([127, 0, 1], dtype=np.int8),
+        np.array([2.0**53, 0, 1]),
+    ],
+    ids=["dates", "times", "infinity", "largest", "unsigned", "bytes", "floats"],
+)
+def test_clusters_that_outnumber_classes_are_none_of_them(classes):
+    matched = match_labels(classes.repeat(2), [0, 0, 1, 1, 2, 3])
+    assert list(matched[:5]) == list(classes.repeat(2)[:5])
+    assert matched[5] not in list(classes)
+    if classes.dtype == np.uint64:
+        assert matched.dtype == np.uint64
