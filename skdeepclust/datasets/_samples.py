@@ -34,8 +34,8 @@ def load_digits_images(*, return_X_y: bool = False) -> Bunch | tuple[np.ndarray,
     --------
     >>> from skdeepclust.datasets import load_digits_images
     >>> digits = load_digits_images()
-    >>> digits.images.shape, digits.images.dtype, digits.images.max()
-    ((1797, 8, 8), dtype('uint8'), np.uint8(255))
+    >>> digits.images.shape, digits.images.dtype, int(digits.images.max())
+    ((1797, 8, 8), dtype('uint8'), 255)
     """
     digits = load_digits()
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
