@@ -17,7 +17,7 @@ from skdeepclust._errors import first_line
 from skdeepclust._sklearn import Interval, StrOptions, TransformingClusterer, fit_context
 from skdeepclust.backbones import auto_backbone
 from skdeepclust.engine.arrays import as_images
-from skdeepclust.engine.device import resolve_device, resolve_precision
+from skdeepclust.engine.device import resolve_device, resolve_precision, without_autocast
 from skdeepclust.engine.files import ImageFiles, as_samples
 from skdeepclust.engine.images import Images
 from skdeepclust.engine.isolation import draw_seed, isolated
@@ -135,7 +135,7 @@ class ImageClusterer(TransformingClusterer):
         tasks.call_on_fit_task_begin(estimator=self, X=X, y=y)
         self.image_paths_ = samples.paths if isinstance(samples, ImageFiles) else None
         seed = draw_seed(self.random_state)
-        plain = torch.autocast(device.type, enabled=False)  # whatever the caller is in
+        plain = without_autocast(device)
         with together(device), torch.inference_mode(False), torch.enable_grad(), plain:
             images, unreadable = self._hold(samples, device, dtype)
             same_samples((len(images), *images.shape))
@@ -371,7 +371,7 @@ class ImageClusterer(TransformingClusterer):
         if not len(z):
             raise ValueError("X holds no file that can be read")
         objective = self.net_.objective
-        with torch.autocast(z.device.type, enabled=False):
+        with without_autocast(z.device):
             labels = objective.probabilities(z).argmax(1)
             trained = torch.as_tensor(self.labels_, device=labels.device)
             return float(simplified_silhouette(z, objective.centers, labels, trained))

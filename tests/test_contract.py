@@ -562,11 +562,27 @@ def test_the_default_dtype_has_no_say(method):
 
 
 @each_method
-def test_the_autocast_of_others_has_no_say(method):
-    reference = fast(method).fit(UINT8)
+def test_half_precision_trains_with_the_weights_of_every_step(method):
+    """Autocast casts weights once, and keeps them until the outermost context ends."""
+    cached = fast(method, precision="bfloat16").fit(UINT8)
+    torch.set_autocast_cache_enabled(False)
+    try:
+        expected = fast(method, precision="bfloat16").fit(UINT8)
+    finally:
+        torch.set_autocast_cache_enabled(True)
+    assert_same_fit(cached, expected)
+    losses = [[row["loss"] for row in fitted.history_] for fitted in (cached, expected)]
+    assert losses[0] == losses[1]
+
+
+@each_method
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_autocast_of_others_has_no_say(method, precision, enabled):
+    reference = fast(method, precision=precision).fit(UINT8)
     expected = [getattr(reference, name)(UINT8) for name in (*OUTPUTS, "score")]
-    with torch.autocast("cpu", torch.bfloat16):
-        estimator = fast(method).fit(UINT8)
+    with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+        estimator = fast(method, precision=precision).fit(UINT8)
         for fitted in (reference, estimator):
             found = [getattr(fitted, name)(UINT8) for name in (*OUTPUTS, "score")]
             for one, other in zip(found, expected, strict=True):

@@ -3,6 +3,8 @@
 import contextlib
 import math
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +21,7 @@ __all__ = [
     "memory_error",
     "resolve_device",
     "resolve_precision",
+    "without_autocast",
 ]
 
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -110,6 +113,27 @@ def channels_last(x: Tensor) -> Tensor:
 def deliver(x: Tensor, device: torch.device) -> Tensor:
     """Copy from the host to a device, on CUDA while that still computes."""
     return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Have no say of the autocast that a caller may be in.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where is computed.
+
+    Returns
+    -------
+    context manager
+        One that does nothing where the caller is in none.
+    """
+    inside = torch.autocast_increment_nesting() > 1
+    torch.autocast_decrement_nesting()
+    if not inside:
+        return contextlib.nullcontext()
+    # What autocast has cast it keeps until the outermost one ends: weights of the first step.
+    return torch.autocast(device.type, enabled=False, cache_enabled=False)
 
 
 def is_out_of_memory(error: Exception) -> bool:

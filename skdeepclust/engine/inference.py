@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from skdeepclust.engine.device import inference_batch, memory_error
+from skdeepclust.engine.device import inference_batch, memory_error, without_autocast
 from skdeepclust.engine.images import Images
 from skdeepclust.engine.progress import shown
 from skdeepclust.ops import collective
@@ -44,8 +44,7 @@ def infer_all(
     count = share.stop - share.start
     batches = shown(images.padded(size, share), count, title, "batch")
     what = f"Batches of {size} samples do not fit the memory of {images.device}"
-    plain = torch.autocast(images.device.type, enabled=False)  # that of a user
-    with plain, memory_error(f"{what}: take smaller images"):
+    with without_autocast(images.device), memory_error(f"{what}: take smaller images"):
         for x, real in batches:
             rows[done : done + real] = function(x)[:real]
             done += real
