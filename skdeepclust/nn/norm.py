@@ -39,7 +39,7 @@ class GhostBatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, ...) -> (B, C, ...)."""
-        if not self.training or len(x) <= self.size + 1:
+        if not self.norm.training or len(x) <= self.size + 1:  # some freeze the norm alone
             return self.norm(x)
         if torch.compiler.is_compiling() and self._is_plain(x):
             return self._at_once(x)

@@ -110,6 +110,16 @@ def test_a_compiler_gets_what_is_not_plain_group_by_group(n, other):
     torch.testing.assert_close(compiled(x), ghost(x))
 
 
+def test_a_norm_that_is_frozen_stays_so():
+    """As by who overrides `train` and has each BatchNorm1d of his network in eval mode."""
+    layer, x = norm(), batch(12)
+    layer.running_mean.fill_(1.0)
+    ghost = GhostBatchNorm(copy.deepcopy(layer), 4).train()
+    ghost.norm.eval()
+    assert torch.equal(ghost(x), layer.eval()(x))
+    assert torch.equal(ghost.norm.running_mean, layer.running_mean)
+
+
 def test_eval_is_the_batch_norm_it_was_made_from():
     layer = norm()
     layer(batch(20))
