@@ -50,7 +50,8 @@ class ClusterConfusionDisplay:
 
     See Also
     --------
-    skdeepclust.metrics.clustering_accuracy : The accuracy.
+    skdeepclust.metrics.clustering_accuracy : The accuracy; label -1 is a cluster
+        there.
     skdeepclust.metrics.match_labels : Clusters under the names of their classes.
 
     Notes

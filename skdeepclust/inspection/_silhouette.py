@@ -47,7 +47,8 @@ class SilhouetteDisplay:
 
     See Also
     --------
-    skdeepclust.metrics.silhouette_scorer : The mean, as a score.
+    skdeepclust.metrics.silhouette_scorer : The mean, as a score; label -1 is
+        a cluster there.
     KSelectionDisplay : A score for each number of clusters.
 
     Notes
