@@ -296,7 +296,7 @@ class DeepClusterer(ImageClusterer):
         if self.norm_batch_size is None:
             rank_batch_norm(objective, images.device)
         ghost_batch_norm(objective, self.norm_batch_size)
-        learner.to(dtype=images.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        learner.to(images.dtype)
         net = ObjectiveNet(
             learner,
             optimizer_name=self.optimizer,

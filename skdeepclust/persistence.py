@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from skdeepclust.augment.views import Views
 from skdeepclust.backbones import make_backbone, resolve_stem
 from skdeepclust.engine.archive import read, write
-from skdeepclust.engine.device import resolve_device
+from skdeepclust.engine.device import memory_format, resolve_device
 from skdeepclust.engine.frozen import FrozenViews
 from skdeepclust.engine.isolation import isolated
 from skdeepclust.engine.net import ObjectiveNet
@@ -351,10 +351,11 @@ def _class(tree: Mapping[str, Any], method: Any) -> Any:
 
 def _fill(made: Any, tree: Mapping[str, Any], device: str) -> None:
     learner = made._rebuild(tree["structure"])
+    layout = memory_format(learner)
     with torch.no_grad():
         learner.load_state_dict(tree["tensors"], strict=True, assign=True)
     _leave_training(learner)
-    learner.to(memory_format=torch.channels_last)
+    learner.to(memory_format=layout)
     kept = tree["net"]
     net = ObjectiveNet(learner, batch_size=kept["batch_size"], device=device)
     net.initialize()

@@ -11,6 +11,7 @@ from torch import nn
 from skdeepclust.backbones.convnet import ConvNet
 from skdeepclust.backbones.mlp import Flatten, MLPBackbone
 from skdeepclust.backbones.pretrained import (
+    channels_last,
     check_file,
     fixed_size,
     load_state,
@@ -152,7 +153,7 @@ def _by_name(name: str, shape: Shape, stem: str, weights: Any) -> nn.Module:
         return _fitting_timm(name, shape, weights)
     _check_name(name, shape)
     stem = resolve_stem(stem, shape, weights is not None)
-    net = BACKBONES[name](shape, stem)
+    net = channels_last(BACKBONES[name](shape, stem))
     if weights is not None:
         _load(net, name, weights)
         if name.startswith("resnet") and stem == "imagenet":

@@ -7,18 +7,19 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from skdeepclust._errors import first_line
 from skdeepclust.ops.precision import fast_bfloat16
 
 __all__ = [
     "PRECISIONS",
-    "channels_last",
     "deliver",
     "inference_batch",
     "is_out_of_memory",
+    "laid_out",
     "memory_error",
+    "memory_format",
     "resolve_device",
     "resolve_precision",
     "without_autocast",
@@ -105,9 +106,22 @@ def inference_batch(device: torch.device, shape: tuple[int, ...]) -> int:
     return min(most, 1 << max(2, fit.bit_length() - 1))
 
 
-def channels_last(x: Tensor) -> Tensor:
-    """The memory layout in which convolutions are fastest; vectors stay as they are."""
-    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+def memory_format(network: nn.Module) -> torch.memory_format:
+    """The memory layout of a network's weights, which its images are to have as well.
+
+    Ours are channels last, which is fastest; a user's may not run in that (``x.view`` after a
+    convolution fails) and is left as it is.
+    """
+    for weight in network.parameters():
+        channels_last = weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last)
+        if channels_last and not weight.is_contiguous():
+            return torch.channels_last
+    return torch.contiguous_format
+
+
+def laid_out(x: Tensor, memory_format: torch.memory_format) -> Tensor:
+    """Images in a memory layout; vectors stay as they are."""
+    return x.contiguous(memory_format=memory_format) if x.ndim == 4 else x
 
 
 def deliver(x: Tensor, device: torch.device) -> Tensor:

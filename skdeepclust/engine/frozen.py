@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from skdeepclust.augment.views import Views
-from skdeepclust.engine.device import channels_last
+from skdeepclust.engine.device import laid_out, memory_format
 from skdeepclust.engine.images import Images
 from skdeepclust.engine.inference import collecting_device, infer_all
 from skdeepclust.engine.stream import fits
@@ -37,13 +37,14 @@ class Features(Images):
 
     def __init__(self, source: Images, backbone: nn.Module, augmented: bool, show: bool = False):
         source.expect(backbone)
-        backbone.to(source.device, source.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        backbone.to(source.device, source.dtype)
+        layout = memory_format(backbone)
         backbone.requires_grad_(False).eval()
         views = standardised(source, []).to(source.device, source.dtype)
         where = collecting_device(source.device)
         like = torch.empty(0, int(backbone.num_features), dtype=source.dtype, device=where)  # type: ignore[arg-type]
         title = "Features" if show else None
-        seen = infer_all(source, lambda x: backbone(channels_last(views.plain(x))), like, title)
+        seen = infer_all(source, lambda x: backbone(laid_out(views.plain(x), layout)), like, title)
         features = seen.cpu().numpy()
         storage = "device" if fits(features.nbytes, source.device) else "host"
         super().__init__(features, source.device, source.dtype, storage)
@@ -93,6 +94,7 @@ class FrozenViews(nn.Module):
         self.backbone = backbone
         self.features = features
         self.precision = precision
+        self.memory_format = memory_format(backbone)
 
     @property
     def low(self) -> Tensor:
@@ -121,15 +123,18 @@ class FrozenViews(nn.Module):
         if x.ndim == 2:
             return self.features(x)
         with torch.autocast(x.device.type, self.precision, enabled=self.precision is not None):
-            seen = [self.backbone(channels_last(view)) for view in self.images(x, stretch)]
+            seen = [self._see(view) for view in self.images(x, stretch)]
         return [self.features.plain(view) for view in seen]
 
     @torch.no_grad()
     def plain(self, x: Tensor) -> Tensor:
         """Standardised features, without augmentation, of features or of images."""
         if x.ndim == 4:
-            x = self.backbone(channels_last(self.images.plain(x)))
+            x = self._see(self.images.plain(x))
         return self.features.plain(x)
+
+    def _see(self, x: Tensor) -> Tensor:
+        return self.backbone(laid_out(x, self.memory_format))
 
 
 def standardised(images: Images, augmentations: list[nn.Module]) -> Views:

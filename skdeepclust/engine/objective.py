@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skdeepclust.augment.views import Views
-from skdeepclust.engine.device import channels_last
+from skdeepclust.engine.device import laid_out, memory_format
 from skdeepclust.engine.frozen import FrozenViews
 from skdeepclust.engine.health import Vitals
 from skdeepclust.engine.images import Images
@@ -200,6 +200,7 @@ class Learner(nn.Module):
         self.views = views
         self.objective = objective
         self.precision = precision
+        self.memory_format = memory_format(objective)
 
     def forward(
         self,
@@ -210,7 +211,7 @@ class Learner(nn.Module):
     ) -> dict[str, Tensor]:
         """Loss terms of one training batch, whose views may be there already."""
         if views is None:
-            views = [channels_last(view) for view in self.views(x, stretch)]
+            views = [laid_out(view, self.memory_format) for view in self.views(x, stretch)]
         with torch.autocast(x.device.type, self.precision, enabled=self.precision is not None):
             return self.objective(views, index)
 
@@ -220,7 +221,7 @@ class Learner(nn.Module):
         Without autocast unless told: what a user sees must not depend on the hardware's fast
         types. (CUDA's convolutions take TF32 as ever, unless the user forbids it.)
         """
-        x = channels_last(self.views.plain(x))
+        x = laid_out(self.views.plain(x), self.memory_format)
         with torch.autocast(x.device.type, precision, enabled=precision is not None):
             z = self.objective.embed(x)
         return F.normalize(z.to(self.objective.centers.dtype), dim=1)

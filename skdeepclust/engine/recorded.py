@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from skdeepclust.augment.views import Views
-from skdeepclust.engine.device import channels_last
+from skdeepclust.engine.device import laid_out
 from skdeepclust.engine.processes import draws_itself
 from skdeepclust.ops.collective import world_size
 
@@ -28,15 +28,20 @@ class RecordedViews:
     ----------
     views : Views
         Random by our own augmentations alone, see `of`.
+    memory_format : torch.memory_format
+        Of the views of images.
     """
 
-    def __init__(self, views: Views):
+    def __init__(self, views: Views, memory_format: torch.memory_format):
         self.views = views
+        self.memory_format = memory_format
         self._graphs: dict[Any, tuple[Any, Any, list[Tensor]]] = {}
         self._calls: Counter[Any] = Counter()
 
     @classmethod
-    def of(cls, views: nn.Module, device: torch.device) -> Self | None:
+    def of(
+        cls, views: nn.Module, memory_format: torch.memory_format, device: torch.device
+    ) -> Self | None:
         """The views of a learner, if a replay does again all that they do.
 
         None if they have weights, or take random numbers or anything else from elsewhere, or if
@@ -46,7 +51,7 @@ class RecordedViews:
             return None
         if list(views.parameters()) or any(map(draws_itself, views.augmentations)):
             return None
-        return cls(views)
+        return cls(views, memory_format)
 
     def __call__(self, x: Tensor, stretch: Tensor | None = None) -> list[Tensor]:
         """Views of a batch, which the next one of its shape overwrites."""
@@ -64,7 +69,7 @@ class RecordedViews:
         return made
 
     def _make(self, x: Tensor, stretch: Tensor | None) -> list[Tensor]:
-        return [channels_last(view) for view in self.views(x, stretch)]
+        return [laid_out(view, self.memory_format) for view in self.views(x, stretch)]
 
     def _record(self, x: Tensor, stretch: Tensor | None) -> tuple[Any, Any, list[Tensor]]:
         inputs = x.clone(), None if stretch is None else stretch.clone()

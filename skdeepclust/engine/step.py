@@ -44,8 +44,9 @@ class Gradients:
         device = learner.objective.centers.device
         self.random_numbers = OwnRandomNumbers(learner.views, learner.objective, device)
         self.compiled = compiled
-        self.views = RecordedViews.of(learner.views, device) if compiled else None
+        self.views = None
         if compiled:
+            self.views = RecordedViews.of(learner.views, learner.memory_format, device)
             try:
                 # A run has views of two sizes, at most; each stage of a method is a graph.
                 mode = "reduce-overhead" if device.type == "cuda" else "default"

@@ -93,7 +93,7 @@ def test_views_that_cannot_be_recorded_are_made_one_by_one(traced, monkeypatch):
         def __call__(self, x, stretch):
             raise RuntimeError("no graphs here\nand more")
 
-    monkeypatch.setattr(RecordedViews, "of", lambda views, device: Fails())
+    monkeypatch.setattr(RecordedViews, "of", lambda *of_what: Fails())
     with pytest.warns(UserWarning, match="views cannot be recorded.*no graphs here$") as caught:
         model = fit(METHODS[0], compile=True)
     assert len([w for w in caught if "recorded" in str(w.message)]) == 1

@@ -39,7 +39,7 @@ def recorded(monkeypatch):
     graphs = []
 
     def made(parts):
-        found = RecordedViews(parts)
+        found = RecordedViews(parts, torch.channels_last)
         record = found._record
 
         def remember(x, stretch):
@@ -95,6 +95,10 @@ def test_squeezed_images_have_their_proportions_copied_in(recorded):
     assert torch.equal(inputs[1], torch.full((4,), 2.0))
 
 
+def recordable(augment):
+    return RecordedViews.of(views(augment), torch.channels_last, CUDA)
+
+
 class Mine(nn.Module):
     def forward(self, x):
         return x
@@ -102,7 +106,7 @@ class Mine(nn.Module):
 
 def test_views_with_weights_are_not_recorded():
     """Their gradients would be those of one and the same capture, again and again."""
-    assert RecordedViews.of(views(nn.Conv2d(3, 3, 1)), CUDA) is None
+    assert recordable(nn.Conv2d(3, 3, 1)) is None
 
 
 @pytest.mark.parametrize(
@@ -110,9 +114,9 @@ def test_views_with_weights_are_not_recorded():
     [("simclr", True), ("byol", True), (None, True), (Mine(), False), (lambda x: x, False)],
 )
 def test_only_our_own_augmentations_are_recorded(augment, fits):
-    assert (RecordedViews.of(views(augment), CUDA) is not None) == fits
+    assert (recordable(augment) is not None) == fits
 
 
 def test_elsewhere_nothing_is_recorded():
-    assert RecordedViews.of(views(), torch.device("cpu")) is None
-    assert RecordedViews.of(nn.Identity(), CUDA) is None
+    assert RecordedViews.of(views(), torch.channels_last, torch.device("cpu")) is None
+    assert RecordedViews.of(nn.Identity(), torch.channels_last, CUDA) is None
