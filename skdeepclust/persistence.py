@@ -351,7 +351,7 @@ def _class(tree: Mapping[str, Any], method: Any) -> Any:
 
 def _fill(made: Any, tree: Mapping[str, Any], device: str) -> None:
     learner = made._rebuild(tree["structure"])
-    layout = memory_format(learner)
+    layout = memory_format(learner)  # which the tensors of a file do not have
     with torch.no_grad():
         learner.load_state_dict(tree["tensors"], strict=True, assign=True)
     _leave_training(learner)

@@ -11,7 +11,6 @@ from torch import nn
 from skdeepclust.backbones.convnet import ConvNet
 from skdeepclust.backbones.mlp import Flatten, MLPBackbone
 from skdeepclust.backbones.pretrained import (
-    channels_last,
     check_file,
     fixed_size,
     load_state,
@@ -131,7 +130,7 @@ def make_backbone(
     """
     check_file(weights)
     if isinstance(backbone, str):
-        return _by_name(backbone, shape, stem, weights)
+        return _channels_last(_by_name(backbone, shape, stem, weights))
     if weights == "DEFAULT":
         raise ValueError("weights='DEFAULT' needs the name of a backbone; a module has its own")
     module = copy.deepcopy(backbone) if isinstance(backbone, nn.Module) else _made(backbone, shape)
@@ -139,6 +138,23 @@ def make_backbone(
     if weights is not None:
         load_state(module, read_state(weights), weights)
     return module
+
+
+def _channels_last(net: nn.Module) -> nn.Module:
+    """Have a network compute in the memory format in which convolutions are fastest.
+
+    One with a strided 1 x 1 convolution of an image, as RepVGG has, stays as it is: on a CPU its
+    gradient writes past its memory in that format (seen in PyTorch 2.10 and 2.14).
+    """
+    if any(map(_is_fatal, net.modules())):
+        return net
+    return net.to(memory_format=torch.channels_last)
+
+
+def _is_fatal(module: nn.Module) -> bool:
+    if not isinstance(module, nn.Conv2d):
+        return False
+    return module.kernel_size == (1, 1) and max(module.stride) > 1 and module.in_channels < 8
 
 
 def _made(backbone: Callable[[Shape], Any], shape: Shape) -> Any:
@@ -153,7 +169,7 @@ def _by_name(name: str, shape: Shape, stem: str, weights: Any) -> nn.Module:
         return _fitting_timm(name, shape, weights)
     _check_name(name, shape)
     stem = resolve_stem(stem, shape, weights is not None)
-    net = channels_last(BACKBONES[name](shape, stem))
+    net = BACKBONES[name](shape, stem)
     if weights is not None:
         _load(net, name, weights)
         if name.startswith("resnet") and stem == "imagenet":

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from skdeepclust._errors import first_line
 
 __all__ = [
-    "channels_last",
     "check_file",
     "fixed_size",
     "load_state",
@@ -179,7 +178,6 @@ def make_timm(name: str, channels: int, weights: Any) -> nn.Module:
     except Exception as error:  # unknown, or not to be downloaded
         reason = first_line(error)
         raise ValueError(f"backbone='timm:{name}', weights={weights!r}: {reason}") from error
-    made = channels_last(made)
     made.num_features = getattr(made, "head_hidden_size", made.num_features)
     if weights not in (None, "DEFAULT"):
         load_state(made, read_state(weights), weights)
@@ -187,23 +185,6 @@ def make_timm(name: str, channels: int, weights: Any) -> nn.Module:
         cfg: Any = made.pretrained_cfg
         standardise_as_trained(made, channels, cfg["mean"], cfg["std"])
     return made
-
-
-def channels_last(net: nn.Module) -> nn.Module:
-    """Have a network compute in the memory format in which convolutions are fastest.
-
-    One with a strided 1 x 1 convolution of an image, as RepVGG has, stays as it is: on a CPU its
-    gradient writes past its memory in that format (PyTorch 2.10 to 2.15).
-    """
-    if any(map(_is_fatal, net.modules())):
-        return net
-    return net.to(memory_format=torch.channels_last)
-
-
-def _is_fatal(module: nn.Module) -> bool:
-    if not isinstance(module, nn.Conv2d):
-        return False
-    return module.kernel_size == (1, 1) and max(module.stride) > 1 and module.in_channels < 8
 
 
 def fixed_size(made: nn.Module) -> tuple[int, int] | None:

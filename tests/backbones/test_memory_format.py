@@ -25,15 +25,18 @@ class Viewing(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 3, stride=2, padding=1)
         self.linear = nn.Linear(4 * 64, 12)
-        self.seen = []
 
     def forward(self, x):
-        self.seen.append(x.is_contiguous())
         return self.linear(self.conv(x).relu().view(len(x), -1))
 
 
-class Pooling(Viewing):
+class Pooling(nn.Module):
     num_features = 4
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, stride=2, padding=1)
+        self.seen = []
 
     def forward(self, x):
         self.seen.append(x.is_contiguous(memory_format=torch.channels_last))
