@@ -115,7 +115,7 @@ def augment(args, preset, batch_size=512):
     views = Views.for_images(make_augmentations(preset, shape, 2), 0, 255, half, half)
     views = views.to(args.device)
     row = {"views_per_second": round(2 * batch_size / best(args, lambda: views(x)))}
-    if recorded := RecordedViews.of(views, x.device):
+    if recorded := RecordedViews.of(views, torch.channels_last, x.device):
         recorded(x), recorded(x)  # before it is recorded
         row["as_a_graph"] = round(2 * batch_size / best(args, lambda: recorded(x)))
     return row
