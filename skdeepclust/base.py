@@ -23,9 +23,10 @@ from skdeepclust.augment import OF_VECTORS, Views, drawn_once, make_augmentation
 from skdeepclust.backbones import make_backbone
 from skdeepclust.backbones.mlp import Flatten
 from skdeepclust.clusterer import COUNT, ImageClusterer
-from skdeepclust.engine.checkpoint import Checkpoint, described
+from skdeepclust.engine.checkpoint import Checkpoint
 from skdeepclust.engine.device import PRECISIONS, memory_error, resolve_precision
 from skdeepclust.engine.frozen import Features, FrozenViews, standardised
+from skdeepclust.engine.identity import described
 from skdeepclust.engine.images import Images
 from skdeepclust.engine.net import ObjectiveNet
 from skdeepclust.engine.objective import Learner, Objective
@@ -240,9 +241,12 @@ class DeepClusterer(ImageClusterer):
     def _identity(self, images: Images) -> dict[str, Any]:
         """What must be equal for a training to go on from a checkpoint."""
         params = {k: v for k, v in self.get_params(deep=False).items() if k not in _FREE}
+        known = {k: described(v) for k, v in params.items()}
+        if self.weights is not None:  # the backbone's own are not used
+            known["backbone"] = described(self.backbone, weights=False)
         identity = {
             "method": type(self).__name__,
-            "parameters": {k: described(v) for k, v in params.items()},
+            "parameters": known,
             "kind of device": images.device.type,
             "X": f"{images.digest} {images.dtype}",
         }

@@ -1,22 +1,19 @@
 """A folder that training is written to, again and again, and goes on from."""
 
-import functools
 import os
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 from filelock import FileLock, Timeout
-from torch import nn
 
 from skdeepclust.engine.archive import UNFINISHED, Damaged, read, sync_folder, write
 from skdeepclust.engine.tree import NotStorable
 from skdeepclust.engine.warn import warn_user
 from skdeepclust.ops.collective import agree, rank
 
-__all__ = ["AnotherTraining", "Checkpoint", "Stage", "described"]
+__all__ = ["AnotherTraining", "Checkpoint", "Stage"]
 
 _KIND, _VERSION = "checkpoint", 1
 
@@ -212,34 +209,3 @@ class Stage:
             self.wait()
         finally:
             self._writer.shutdown()
-
-
-def described(value: Any) -> Any:
-    """A parameter as data to compare: code by its name, a module also by its weights.
-
-    Parameters
-    ----------
-    value : object
-        Of a parameter.
-
-    Returns
-    -------
-    object
-        Of strings, numbers, None and lists.
-    """
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, list | tuple):
-        return [described(part) for part in value]
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, functools.partial):
-        return described([value.func, value.args, *sorted(value.keywords.items())])
-    if isinstance(value, nn.Module):
-        tensors = value.state_dict().values()
-        sums = [float(t.detach().cpu().double().sum()) for t in tensors if t.is_floating_point()]
-        return [str(value), sums]
-    kind = type(value)
-    return f"{kind.__module__}.{getattr(value, '__qualname__', kind.__qualname__)}"

@@ -14,6 +14,7 @@ import pytest
 import torch
 from skorch.callbacks import Callback, EarlyStopping
 from torch import nn
+from torchvision.transforms import v2
 
 import skdeepclust
 from skdeepclust import IDFDClustering, ProPosClustering
@@ -216,12 +217,35 @@ def test_a_callback_goes_on_where_it_was(X, tmp_path):
         ({"max_epochs": 9}, "max_epochs was 4 and is 9"),
         ({"backbone": "mlp"}, "backbone was 'auto'"),
         ({"augment": torch.abs}, "augment was 'auto'"),
+        ({"augment": v2.GaussianNoise()}, r"augment was 'auto' and is '\S+GaussianNoise #\w+'"),
     ],
 )
 def test_another_training_is_refused_by_its_parameter(change, message, X, tmp_path):
     make(IDFDClustering, tmp_path).fit(X)
     with pytest.raises(ValueError, match=message):
         make(IDFDClustering, tmp_path, **change).fit(X)
+
+
+def test_another_code_of_the_same_name_is_refused(X, tmp_path):
+    make(IDFDClustering, tmp_path, augment=lambda x: x).fit(X)
+    make(IDFDClustering, tmp_path, augment=lambda x: x).fit(X)
+    with pytest.raises(ValueError, match=r"augment was '\S+lambda> #\w+' and is '\S+lambda> #"):
+        make(IDFDClustering, tmp_path, augment=lambda x: x.abs()).fit(X)
+
+
+def test_weights_of_a_module_matter_unless_there_is_a_file_of_them(X, tmp_path):
+    def net():
+        made = nn.Sequential(nn.Flatten(), nn.Linear(16, 8))
+        made.num_features = 8
+        return made
+
+    torch.save(net().state_dict(), tmp_path / "weights.pt")
+    started = {"weights": tmp_path / "weights.pt"}
+    make(IDFDClustering, tmp_path / "loaded", backbone=net(), **started).fit(X)
+    make(IDFDClustering, tmp_path / "loaded", backbone=net(), **started).fit(X)
+    make(IDFDClustering, tmp_path / "own", backbone=net()).fit(X)
+    with pytest.raises(ValueError, match="backbone was"):
+        make(IDFDClustering, tmp_path / "own", backbone=net()).fit(X)
 
 
 def test_other_samples_and_methods_are_refused(X, tmp_path):
