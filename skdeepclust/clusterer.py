@@ -17,7 +17,12 @@ from skdeepclust._errors import first_line
 from skdeepclust._sklearn import Interval, StrOptions, TransformingClusterer, fit_context
 from skdeepclust.backbones import auto_backbone
 from skdeepclust.engine.arrays import as_images
-from skdeepclust.engine.device import resolve_device, resolve_precision, without_autocast
+from skdeepclust.engine.device import (
+    cpu_by_default,
+    resolve_device,
+    resolve_precision,
+    without_autocast,
+)
 from skdeepclust.engine.files import ImageFiles, as_samples
 from skdeepclust.engine.images import Images
 from skdeepclust.engine.isolation import draw_seed, isolated
@@ -88,6 +93,7 @@ class ImageClusterer(TransformingClusterer):
     # -- fit ------------------------------------------------------------------------------
 
     @fit_context(prefer_skip_nested_validation=True)
+    @cpu_by_default
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn a representation of the samples and cluster it.
 
@@ -247,6 +253,7 @@ class ImageClusterer(TransformingClusterer):
 
     # -- inference ------------------------------------------------------------------------
 
+    @cpu_by_default
     def predict(self, X: Any) -> np.ndarray:
         """Assign each sample to a cluster.
 
@@ -272,6 +279,7 @@ class ImageClusterer(TransformingClusterer):
         labels[unreadable] = -1
         return labels
 
+    @cpu_by_default
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probability of each cluster for each sample: the softmax of its scores.
 
@@ -304,6 +312,7 @@ class ImageClusterer(TransformingClusterer):
         images = self._images(X)
         return self.net_.infer_proba(images), _unreadable(images)
 
+    @cpu_by_default
     def transform(self, X: Any) -> np.ndarray:
         """Embed each sample.
 
@@ -327,6 +336,7 @@ class ImageClusterer(TransformingClusterer):
         z[_unreadable(images)] = np.nan
         return z
 
+    @cpu_by_default
     def _in_one_pass(self, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """What `transform`, `predict` and `predict_proba` give; None if these are a subclass's."""
         names = ("transform", "predict", "predict_proba")
@@ -338,6 +348,7 @@ class ImageClusterer(TransformingClusterer):
         z[unreadable], labels[unreadable], proba[unreadable] = np.nan, -1, np.nan
         return z, labels, proba
 
+    @cpu_by_default
     def score(self, X: Any, y: Any = None) -> float:
         """Mean simplified silhouette of the embedding of the samples.
 
@@ -378,6 +389,7 @@ class ImageClusterer(TransformingClusterer):
 
     # -- persistence ----------------------------------------------------------------------
 
+    @cpu_by_default
     def save(
         self,
         path: str | os.PathLike[str],

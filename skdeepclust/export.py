@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from skdeepclust._errors import first_line
 from skdeepclust.clusterer import ImageClusterer
 from skdeepclust.engine.archive import replacing
+from skdeepclust.engine.device import cpu_by_default
 from skdeepclust.engine.net import ObjectiveNet
 from skdeepclust.engine.objective import Learner
 
@@ -19,6 +20,7 @@ __all__ = ["export_onnx"]
 _OUTPUTS = ["labels", "probabilities", "embedding"]
 
 
+@cpu_by_default
 def export_onnx(
     estimator: Any, path: str | os.PathLike[str], *, dtype: str = "auto", opset: int | None = None
 ) -> None:

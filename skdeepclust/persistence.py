@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from skdeepclust.augment.views import Views
 from skdeepclust.backbones import make_backbone, resolve_stem
 from skdeepclust.engine.archive import read, write
-from skdeepclust.engine.device import memory_format, resolve_device
+from skdeepclust.engine.device import cpu_by_default, memory_format, resolve_device
 from skdeepclust.engine.frozen import FrozenViews
 from skdeepclust.engine.isolation import isolated
 from skdeepclust.engine.net import ObjectiveNet
@@ -270,6 +270,7 @@ def _for_prediction(module: Learner) -> dict[str, Tensor]:
     return {k: v for k, v in state.items() if ".augmentations." not in f".{k}"}
 
 
+@cpu_by_default
 def load(path: str | os.PathLike[str], *, method: Any = None, **params: Any) -> Any:
     """Read an estimator that ``save`` has written.
 

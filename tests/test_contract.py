@@ -590,6 +590,31 @@ def test_the_autocast_of_others_has_no_say(method, precision, enabled):
     assert_same_fit(estimator, reference)
 
 
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i, pixels in enumerate(UINT8):
+        Image.fromarray(pixels.squeeze()).save(folder / f"{i:02d}.png")
+    return folder
+
+
+@each_method
+def test_a_default_device_has_no_say(method, pictures, tmp_path):
+    def all_of_it(name):
+        fitted = fast(method, image_shape=UINT8.shape[1:]).fit(pictures)
+        fitted.save(tmp_path / name)
+        loaded = skdeepclust.load(tmp_path / name)
+        outputs = [getattr(m, name)(UINT8) for m in (fitted, loaded) for name in OUTPUTS]
+        return [fitted.labels_, fitted.score(UINT8), *outputs]
+
+    expected = all_of_it("one")
+    with torch.device("meta"):  # where nothing can be read back
+        found = all_of_it("other")
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @each_method
 def test_the_samples_are_not_written(method):
     for X in (UINT8.copy(), FLOATS.copy(), VECTORS.copy()):

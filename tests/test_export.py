@@ -108,6 +108,12 @@ def test_type_and_operators_may_be_chosen(model, data, path):
         export_onnx(model, path, dtype="int8")
 
 
+def test_a_default_device_has_no_say(model, data, path):
+    with torch.device("meta"):
+        session = session_of(model, path)
+    assert_same(model, data["images"], session)
+
+
 def test_image_files_as_the_docstring_says(tmp_path, data, path):
     from PIL import Image
 

@@ -1,10 +1,11 @@
 """Where to compute, and in what floating type."""
 
 import contextlib
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from skdeepclust.ops.precision import fast_bfloat16
 
 __all__ = [
     "PRECISIONS",
+    "cpu_by_default",
     "deliver",
     "inference_batch",
     "is_out_of_memory",
@@ -26,6 +28,8 @@ __all__ = [
 ]
 
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 PRECISIONS = ("auto", "float32", "float64", *_AUTOCAST)
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
@@ -127,6 +131,25 @@ def laid_out(x: Tensor, memory_format: torch.memory_format) -> Tensor:
 def deliver(x: Tensor, device: torch.device) -> Tensor:
     """Copy from the host to a device, on CUDA while that still computes."""
     return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
+
+
+def cpu_by_default(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Have no say of ``torch.set_default_device``: what names no device is made on the CPU.
+
+    Parameters
+    ----------
+    function : callable
+        To decorate. It puts on a device itself what belongs there.
+    """
+
+    @functools.wraps(function)
+    def undisturbed(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        # In the usual case nothing: a default, even this one, costs each call of torch a detour.
+        usual = torch.get_default_device().type == "cpu"
+        with contextlib.nullcontext() if usual else torch.device("cpu"):
+            return function(*args, **kwargs)
+
+    return undisturbed
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[Any]:

@@ -23,6 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skdeepclust._sklearn import Interval, StrOptions, TransformingClusterer, fit_context
+from skdeepclust.engine.device import cpu_by_default
 from skdeepclust.engine.isolation import draw_seed
 from skdeepclust.engine.warn import warn_user
 from skdeepclust.ops.kmeans import kmeans
@@ -251,6 +252,7 @@ class KSelection(MetaEstimatorMixin, TransformingClusterer):
         self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=False)
+    @cpu_by_default
     def fit(self, X: Any, y: Any = None) -> Self:
         """Fit the estimator, choose the number of clusters and cluster.
 
@@ -344,6 +346,7 @@ class KSelection(MetaEstimatorMixin, TransformingClusterer):
         check_is_fitted(self, "labels_")
         return self._embed(X)
 
+    @cpu_by_default
     def score(self, X: Any, y: Any = None) -> float:
         """Mean simplified silhouette of the samples under the chosen clusters.
 

@@ -119,7 +119,8 @@ def _least_squares(
     z: Tensor, gram: Tensor, labels: Tensor, n_clusters: int, ridge: float
 ) -> Tensor:
     sums = z.new_zeros(n_clusters, z.shape[1]).index_add_(0, labels, z)
-    return torch.linalg.solve(gram + ridge * len(z) * torch.eye(z.shape[1]).to(z), sums.T).T
+    unit = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
+    return torch.linalg.solve(gram + ridge * len(z) * unit, sums.T).T
 
 
 def _balanced(scores: Tensor) -> Tensor:
@@ -159,10 +160,10 @@ def neighbor_information(labels: Tensor, neighbors: Tensor, n_clusters: int) -> 
 
 def _neighbors(z: Tensor, m: int) -> Tensor:
     """The m nearest other rows of each row, (n_samples, m), a part of them at a time."""
-    rows = torch.arange(len(z))
+    rows = torch.arange(len(z), device=z.device)
     found = []
     for part in rows.split(1_000):
         distance = torch.cdist(z[part], z)
-        distance[torch.arange(len(part)), part] = torch.inf
+        distance[torch.arange(len(part), device=z.device), part] = torch.inf
         found.append(distance.topk(m, largest=False).indices)
     return torch.cat(found)

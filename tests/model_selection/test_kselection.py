@@ -115,6 +115,18 @@ def test_simplified_silhouette_is_that_of_score(blobs):
     assert selection.score(X) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_a_default_device_has_no_say(blobs, criterion):
+    X, _ = blobs
+    selection = KSelection(pca(), range(2, 6), criterion=criterion, **SEEDED)
+    expected = clone(selection).fit(X)
+    with torch.device("meta"):
+        selection.fit(X)
+        assert selection.score(X) == expected.score(X)
+        np.testing.assert_array_equal(selection.predict(X), expected.predict(X))
+    assert selection.scores_ == expected.scores_
+
+
 def test_samples_of_another_type_have_the_same_score(blobs):
     X, _ = blobs
     selection = KSelection(PCA(3), range(2, 6), **SEEDED).fit(X.astype(np.float32))
