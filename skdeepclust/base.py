@@ -389,6 +389,8 @@ def _check_callback(callback: Any) -> None:
     kind = given if isinstance(given, type) else type(given)
     if not issubclass(kind, Callback):
         raise TypeError(f"callbacks must be callbacks of skorch, got {callback!r}")
+    if given is kind:  # skorch makes one of it, too
+        given = kind()
     if issubclass(kind, LRScheduler):
         raise ValueError(
             "callbacks: LRScheduler has no effect here, for the estimator sets the rate: "

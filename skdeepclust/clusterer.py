@@ -493,6 +493,8 @@ class ImageClusterer(TransformingClusterer):
 
     def _read_array(self, X: Any, reset: bool) -> np.ndarray:
         least = 2 if reset else 1
+        if not reset and _is_one(X.shape, self.image_shape_in_):
+            raise ValueError(f"X of shape {X.shape} is one sample: pass X[None]")
         try:
             if len(X.shape) == 2:
                 array = validate_data(self, X, reset=reset, ensure_min_samples=least)
@@ -548,6 +550,15 @@ class ImageClusterer(TransformingClusterer):
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+def _is_one(shape: tuple[int, ...], image_shape: tuple[int, int, int] | None) -> bool:
+    """Whether an array is a single image, where it cannot be several samples."""
+    if image_shape is None:
+        return False
+    channels, height, width = image_shape
+    of_one = [image_shape, (height, width, channels), (height, width) if channels == 1 else None]
+    return shape in of_one and shape[0] != 1
 
 
 def _range(samples: np.ndarray | LazyImages, expected: tuple[float, float]) -> tuple[float, float]:

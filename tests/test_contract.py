@@ -25,7 +25,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import skdeepclust
 from skdeepclust.backbones.mlp import Flatten
@@ -813,6 +813,9 @@ BAD_X = {
     "objects": (np.array([[object(), 1]] * 9), TypeError, "X .*argument must be .* number"),
     "dates": (np.zeros((9, 2), "datetime64[s]"), (TypeError, ValueError), "dtype|DType"),
     "a path": ("images/", FileNotFoundError, "images/"),
+    "a loader": (DataLoader(Items(FLOATS)), TypeError, r"X\.dataset"),
+    "an iterator": (iter(FLOATS), TypeError, r"list\(X\)"),
+    "one picture": (Image.fromarray(UINT8[0, 0]), TypeError, r"pass a list of them, \[X\]"),
     "ragged": ([[1.0, 2.0], [3.0]] * 5, ValueError, "X must have rows of one length"),
     "mixed sizes": (Items([*FLOATS[:8], FLOATS[8, :, 1:]]), ValueError, r"X\[8\]"),
 }  # fmt: skip
@@ -825,6 +828,16 @@ def test_bad_X_at_fit(method, case):
     with pytest.raises(kind, match=message) as caught:
         fast(method, augment=Untrained()).fit(X)
     assert re.search(r"\bX\b|images/|image_shape|n_samples|sparse|Sparse", str(caught.value))
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 8, 8), (8, 8, 3)])
+def test_one_sample_is_told_how_to_be_passed(shape):
+    images = np.random.default_rng(0).integers(256, size=(30, *shape), dtype=np.uint8)
+    model = fast(METHODS[0]).fit(images)
+    one = images[0].squeeze()
+    with pytest.raises(ValueError, match=r"X of shape .* is one sample: pass X\[None\]"):
+        model.predict(one)
+    assert model.predict(one[None]) == model.labels_[0]
 
 
 @pytest.mark.parametrize("case", ["NaN", "infinite", "complex", "empty", "a path", "1-D", "5-D"])

@@ -100,6 +100,14 @@ def test_what_was_built_stays_whatever_is_set_later(X, path):
     np.testing.assert_array_equal(load(path).transform(images), model.transform(images))
 
 
+def test_paths_may_begin_at_home(fitted, X, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    fitted.save("~/model.safetensors")
+    assert (tmp_path / "model.safetensors").exists()
+    assert read_card("~/model.safetensors")["method"] == type(fitted).__name__
+    np.testing.assert_array_equal(load("~/model.safetensors").predict(X), fitted.labels_)
+
+
 def test_saving_and_loading_draw_no_numbers(X, path):
     drawing = {"backbone": lambda shape: make_backbone("mlp", shape)}
     model = IDFDClustering(3, **QUICK | drawing).fit(X)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from skdeepclust._errors import first_line
+from skdeepclust._paths import expanded
 
 __all__ = [
     "check_file",
@@ -42,6 +43,7 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         If there is no such file, or it holds something else.
     """
     check_file(path)
+    path = expanded(path)
     try:
         if str(path).endswith(".safetensors"):
             from safetensors.torch import load_file
@@ -68,7 +70,7 @@ def check_file(weights: Any) -> None:
         If there is no such file.
     """
     by_name = weights is None or weights == "DEFAULT"
-    if not by_name and not os.path.isfile(weights):  # pathlib's raises for some names
+    if not by_name and not os.path.isfile(expanded(weights)):  # pathlib's raises for some names
         raise FileNotFoundError(f"weights={os.fspath(weights)!r}: there is no such file")
 
 

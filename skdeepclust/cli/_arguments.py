@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import skdeepclust
+from skdeepclust._paths import expanded
 
 __all__ = [
     "UNTRAINED",
@@ -89,8 +90,7 @@ def path(text: str) -> Path:
     """Parse a path; no shell expands the ~ of --out=~/clusters."""
     if not text:
         raise argparse.ArgumentTypeError("is empty: '.' is the current folder")
-    # pathlib's own raises for users that are none, and a file may itself be called ~.
-    return Path(text if os.path.lexists(text) else os.path.expanduser(text))
+    return Path(expanded(text))
 
 
 def existing(advice: str) -> Callable[[str], Path]:
@@ -146,7 +146,7 @@ def add_classes(command: argparse.ArgumentParser) -> None:
     """Let a command know the classes, to score by."""
     command.add_argument(
         "--classes",
-        type=os.path.expanduser,
+        type=expanded,
         metavar="SOURCE",
         help="known classes, to score by and never to train: 'folders' takes the folder, below "
         "FOLDER, that each image lies in; FILE.csv has the columns file and class",

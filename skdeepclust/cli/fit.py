@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import inspect
-import os
 import re
 import shutil
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import skdeepclust
+from skdeepclust._paths import expanded
 from skdeepclust.cli._arguments import (
     UNTRAINED,
     add_classes,
@@ -103,7 +103,7 @@ def _add_training(fit: argparse.ArgumentParser) -> None:
     fit.add_argument("--recipe", metavar="NAME", help="see skdeepclust recipes")
     fit.add_argument(
         "--weights",
-        type=os.path.expanduser,
+        type=expanded,
         help="of the network: DEFAULT downloads ImageNet's, or a file",
     )
     fit.add_argument("--device", help="auto, cpu, cuda or mps (default: auto)")

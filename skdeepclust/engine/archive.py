@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
+from skdeepclust._paths import expanded
 from skdeepclust.engine.tree import DTYPES, pack, unpack
 
 __all__ = ["UNFINISHED", "Damaged", "read", "replacing", "sync_folder", "write"]
@@ -74,7 +75,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Any]:
     OSError
         If the file cannot be written; it names `path`.
     """
-    path = Path(path)
+    path = Path(expanded(path))
     if path.is_dir():
         raise ValueError(f"path={str(path)!r} is a folder: pass the name of a file in it")
     target = Path(os.path.realpath(path))  # a link stays one
@@ -162,6 +163,7 @@ def read(path: str | os.PathLike[str], kind: str, version: int) -> dict[str, Any
     FileNotFoundError
         If there is none.
     """
+    path = expanded(path)
     if os.path.isdir(path):
         raise ValueError(f"path={os.fspath(path)!r} is a folder: pass the name of a file in it")
     with open(path, "rb") as file:

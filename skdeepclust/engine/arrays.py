@@ -1,11 +1,13 @@
 """What X is when it is no file: one array, with the channels of images in their place."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 __all__ = ["MixedShapes", "as_array", "as_images"]
 
@@ -32,7 +34,8 @@ def as_array(X: Any) -> Any:
     Raises
     ------
     TypeError, ValueError
-        If X is bytes, a sparse tensor, ragged, or a Dataset without size or items.
+        If X is bytes, a sparse tensor, ragged, a Dataset without size or items, a DataLoader,
+        an iterator or a single picture.
     MixedShapes
         If X is a Dataset without one shape.
     """
@@ -40,6 +43,12 @@ def as_array(X: Any) -> Any:
         raise TypeError(
             f"X must hold images or vectors, got {X!r}: pass the path of a folder as str"
         )
+    if isinstance(X, DataLoader):
+        raise TypeError("X is a DataLoader: pass its dataset, X.dataset, and batch_size")
+    if isinstance(X, Iterator):
+        raise TypeError(f"X is a {type(X).__name__}, which can be read once only: pass list(X)")
+    if isinstance(X, Image.Image):
+        raise TypeError("X is one image: pass a list of them, [X]")
     if isinstance(X, Tensor):
         if X.layout != torch.strided:
             raise TypeError("X is a sparse tensor; pass X.to_dense()")

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
+from skdeepclust._paths import expanded
 from skdeepclust.engine.archive import UNFINISHED, Damaged, read, sync_folder, write
 from skdeepclust.engine.tree import NotStorable
 from skdeepclust.engine.warn import warn_user
@@ -61,7 +62,7 @@ class Checkpoint:
     def __init__(self, folder: str | os.PathLike[str], every: int, identity: Mapping[str, Any]):
         if not os.fspath(folder):
             raise ValueError("checkpoint='' names no folder: pass None for no checkpoints")
-        self.folder = Path(os.path.expanduser(folder))
+        self.folder = Path(expanded(folder))
         self.every = every
         self.identity = dict(identity)
         self.n_stages = 0

@@ -9,6 +9,7 @@ from joblib import cpu_count
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
+from skdeepclust._paths import expanded
 from skdeepclust.engine.arrays import MixedShapes, as_array
 from skdeepclust.engine.decode import decode, read_header
 from skdeepclust.engine.folder import file_names
@@ -75,7 +76,7 @@ class ImageFiles(LazyImages):
 
     def __init__(self, files: Any, image_shape: Shape | None = None, *, on_error: str = "raise"):
         one = _is_path(files)
-        names = file_names(files, on_error) if one else [os.fspath(path) for path in files]
+        names = file_names(files, on_error) if one else [expanded(path) for path in files]
         with ThreadPoolExecutor(cpu_count()) as pool:
             headers = np.array(list(pool.map(read_header, names, chunksize=64)), dtype=np.int64)
         headers = headers.reshape(-1, 3)

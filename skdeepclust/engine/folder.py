@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from skdeepclust._paths import expanded
 from skdeepclust.engine.decode import ENDINGS, FOREIGN
 from skdeepclust.engine.heif import HEIF_ENDINGS, INSTALL_HEIF, has_heif
 from skdeepclust.engine.warn import warn_user
@@ -30,8 +31,7 @@ def file_names(folder: str | os.PathLike[str], on_error: str = "raise") -> list[
     named = os.fspath(folder)
     if not named:
         raise ValueError("X='' is no path: pass '.' for the current folder")
-    # A folder may itself be called ~.
-    root = Path(named if os.path.lexists(named) else os.path.expanduser(named))
+    root = Path(expanded(named))
     if os.path.isfile(root):  # pathlib's own methods raise for some names
         raise ValueError(f"X={named!r} is a file: pass its folder, or a list of files")
     if not os.path.isdir(root):

@@ -58,6 +58,14 @@ def test_weights_of_a_file_give_the_features_they_gave(form, resnet, tmp_path):
     assert net.conv1.kernel_size == (7, 7), "weights of ImageNet have its stem, at any size"
 
 
+def test_a_file_may_be_named_from_home(state, monkeypatch):
+    monkeypatch.setenv("HOME", str(state.parent))
+    one, other = (
+        make_backbone("resnet18", SHAPE, weights=path) for path in (state, "~/weights.pt")
+    )
+    assert torch.equal(one.conv1.weight, other.conv1.weight)
+
+
 def test_images_are_standardised_as_the_weights_expect(state):
     net = make_backbone("resnet18", SHAPE, weights=state)
     assert net.image_mean == (0.485, 0.456, 0.406) and net.image_std == (0.229, 0.224, 0.225)

@@ -131,6 +131,8 @@ def test_a_home_is_found(tmp_path, monkeypatch):
     write(tmp_path, [(4, 4)] * 3)
     monkeypatch.setenv("HOME", str(tmp_path.parent))
     assert len(ImageFiles(f"~/{tmp_path.name}")) == 3
+    names = [f"~/{tmp_path.name}/{path.name}" for path in sorted(tmp_path.iterdir())]
+    assert ImageFiles(names).paths == [str(path) for path in sorted(tmp_path.iterdir())]
 
 
 def test_links_to_folders_are_walked_once(tmp_path):

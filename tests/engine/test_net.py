@@ -177,6 +177,7 @@ def test_training_embeds_by_autocast_and_its_end_in_full_precision(blobs, monkey
     ("callback", "words"),
     [
         (EarlyStopping(), "EarlyStopping has monitor='valid_loss'.*monitor='train_loss'"),
+        (EarlyStopping, "EarlyStopping has monitor='valid_loss'"),
         (("best", Checkpoint()), "Checkpoint has .*monitor='train_loss_best'"),
         (LRScheduler(), "LRScheduler has no effect.*schedule="),
         (EpochScoring(len), "EpochScoring: pass on_train=True and use_caching=False"),
