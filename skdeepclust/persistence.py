@@ -221,7 +221,7 @@ def _check_unchanged(estimator: Any, tensors: Mapping[str, Tensor]) -> None:
     """Refuse parameters, set after fit, that would have the loaded estimator predict otherwise."""
     learner = estimator._rebuild(estimator.net_.structure)
     made, name = _for_prediction(learner), type(estimator).__name__
-    if {k: v.shape for k, v in made.items()} != {k: v.shape for k, v in tensors.items()}:
+    if _shapes(made) != _shapes(tensors):
         raise ValueError(
             f"parameters of {name} were set after fit that make other networks "
             f"(n_clusters={estimator.n_clusters}, and there are {len(estimator.cluster_centers_)} "
@@ -262,6 +262,10 @@ def _set_attributes(estimator: Any, attributes: Mapping[str, Any]) -> None:
                 continue
             value = np.array(value, dtype=object)
         setattr(estimator, name, value)
+
+
+def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: getattr(value, "shape", None) for name, value in state.items()}
 
 
 def _for_prediction(module: Learner) -> dict[str, Tensor]:

@@ -100,6 +100,35 @@ def test_what_was_built_stays_whatever_is_set_later(X, path):
     np.testing.assert_array_equal(load(path).transform(images), model.transform(images))
 
 
+class Counted(nn.Module):
+    """With state that is no tensor."""
+
+    num_features = 64
+
+    def __init__(self):
+        super().__init__()
+        self.counts = {"calls": 0}
+
+    def forward(self, x):
+        self.counts["calls"] += 1
+        return x.flatten(1)
+
+    def get_extra_state(self):
+        return self.counts
+
+    def set_extra_state(self, state):
+        self.counts = state
+
+
+def test_extra_state_of_a_backbone_comes_along(X, path):
+    model = IDFDClustering(5, backbone=Counted(), **QUICK).fit(X)
+    calls = model.net_.objective.encoder.backbone.counts["calls"]
+    model.save(path, omit=["backbone"])
+    loaded = load(path, backbone=Counted())
+    assert loaded.net_.objective.encoder.backbone.counts["calls"] == calls > 0
+    np.testing.assert_array_equal(loaded.predict(X), model.labels_)
+
+
 def test_paths_may_begin_at_home(fitted, X, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     fitted.save("~/model.safetensors")

@@ -200,11 +200,11 @@ def _as_module(augment: object) -> nn.Module:
         return nn.Identity()
     if isinstance(augment, nn.Module):
         return augment
-    if callable(augment):
+    if callable(augment) and not isinstance(augment, type):
         return _Call(augment)
     raise ValueError(
         "augment must be 'auto', a preset's name, None, a callable on a batch, or one callable "
-        f"per view; got {augment!r}."
+        f"per view; got {augment!r}{', a class' if isinstance(augment, type) else ''}."
     )
 
 

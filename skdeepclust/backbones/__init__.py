@@ -1,6 +1,7 @@
 """Backbones: (B, *shape) -> (B, num_features), by name, module or callable."""
 
 import copy
+import math
 from collections.abc import Callable
 from numbers import Integral
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from skdeepclust._errors import first_line
 from skdeepclust.backbones.convnet import ConvNet
 from skdeepclust.backbones.mlp import Flatten, MLPBackbone
 from skdeepclust.backbones.pretrained import (
@@ -133,7 +135,7 @@ def make_backbone(
         return _channels_last(_by_name(backbone, shape, stem, weights))
     if weights == "DEFAULT":
         raise ValueError("weights='DEFAULT' needs the name of a backbone; a module has its own")
-    module = copy.deepcopy(backbone) if isinstance(backbone, nn.Module) else _made(backbone, shape)
+    module = _made(backbone, shape)
     check_backbone(module, shape)
     if weights is not None:
         load_state(module, read_state(weights), weights)
@@ -157,11 +159,20 @@ def _is_fatal(module: nn.Module) -> bool:
     return module.kernel_size == (1, 1) and max(module.stride) > 1 and module.in_channels < 8
 
 
-def _made(backbone: Callable[[Shape], Any], shape: Shape) -> Any:
+def _made(backbone: Any, shape: Shape) -> Any:
+    """A backbone of this training alone: a function, too, may hand out the same one again."""
+    if not isinstance(backbone, nn.Module):
+        try:
+            backbone = backbone(shape)
+        except Exception as error:
+            raise ValueError(f"backbone={backbone!r} fails for shape {shape}: {error}") from error
+    kind = type(backbone).__name__
+    if isinstance(backbone, torch.jit.ScriptModule):
+        raise ValueError(f"backbone {kind} is TorchScript: pass the module that it was made of")
     try:
-        return copy.deepcopy(backbone(shape))  # it may hand out the same one again
+        return copy.deepcopy(backbone)
     except Exception as error:
-        raise ValueError(f"backbone={backbone!r} fails for shape {shape}: {error}") from error
+        raise ValueError(f"backbone {kind} cannot be copied: {first_line(error)}") from error
 
 
 def _by_name(name: str, shape: Shape, stem: str, weights: Any) -> nn.Module:
@@ -225,7 +236,8 @@ def check_backbone(module: Any, shape: Shape) -> None:
     Raises
     ------
     ValueError
-        If it is no module with ``num_features`` that maps (2, *shape) to (2, num_features).
+        If it is no module with ``num_features`` that maps (2, *shape) to (2, num_features), of
+        the type of its weights, and in eval mode each sample to the same whatever the other.
     """
     if not isinstance(module, nn.Module):
         raise ValueError(f"backbone must return an nn.Module, got {type(module).__name__}")
@@ -240,8 +252,10 @@ def check_backbone(module: Any, shape: Shape) -> None:
     try:
         with torch.no_grad():
             # Where the module is, wherever that is.
-            empty = torch.zeros(2, *shape, dtype=parameter.dtype, device=parameter.device)
-            out = module.eval()(empty)
+            ramp = torch.linspace(0, 1, 2 * math.prod(shape)).reshape(2, *shape)
+            samples = ramp.to(parameter.device, parameter.dtype)
+            out = module.eval()(samples)
+            again = module(samples[[0, 0]])
     except Exception as error:
         raise ValueError(f"backbone fails on samples of shape {shape}: {error}") from error
     module.train(training)
@@ -249,4 +263,14 @@ def check_backbone(module: Any, shape: Shape) -> None:
     if made != (2, width):
         raise ValueError(
             f"backbone maps 2 samples to {made}, expected shape (2, {width}) as num_features says"
+        )
+    if out.dtype not in (samples.dtype, torch.float32):
+        raise ValueError(
+            f"backbone returns {out.dtype} for samples of {samples.dtype}: have it keep the type"
+        )
+    if not torch.allclose(out[0], again[0], 1e-2, 1e-2 * float(out.abs().max()), equal_nan=True):
+        raise ValueError(
+            "backbone gives a sample other features in eval mode when it is asked again, beside "
+            "another sample: have it draw nothing and take no statistics of batches then, by "
+            "self.training"
         )

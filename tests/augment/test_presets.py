@@ -124,10 +124,17 @@ def test_a_callable_becomes_a_module():
 
 
 def test_an_error_inside_a_callable_names_the_parameter():
-    (augment,) = make_augmentations(int, RGB, 1)
-    with pytest.raises(ValueError, match="scalar") as raised:
+    (augment,) = make_augmentations(torch.chunk, RGB, 1)
+    with pytest.raises(TypeError, match="chunk") as raised:
         augment(torch.ones(2))
-    assert raised.value.__notes__ == ["It was raised by augment=<class 'int'>."]
+    assert raised.value.__notes__ == [f"It was raised by augment={torch.chunk}."]
+
+
+def test_a_class_is_no_augmentation():
+    with pytest.raises(
+        ValueError, match=r"augment must be .* got <class '.*HorizontalFlip'>, a class"
+    ):
+        make_augmentations(torchvision.transforms.v2.RandomHorizontalFlip, RGB, 1)
 
 
 @pytest.mark.parametrize("of", [torchvision.transforms, torchvision.transforms.v2])

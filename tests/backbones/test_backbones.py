@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from skdeepclust import IDFDClustering
@@ -27,14 +28,20 @@ def count(module):
 class Net(nn.Module):
     """A user's own backbone, with a dropout-like trace of whether it was trained."""
 
-    def __init__(self, inputs=64, num_features=5):
+    def __init__(self, inputs=64, num_features=5, then=lambda z: z):
         super().__init__()
+        self.then = then
         self.linear = nn.Linear(inputs, 5)
         self.norm = nn.BatchNorm1d(5)
         self.num_features = num_features
 
     def forward(self, x):
-        return self.norm(self.linear(x.flatten(1)))
+        return self.then(self.norm(self.linear(x.flatten(1))))
+
+
+class Uncopied(Net):
+    def __deepcopy__(self, memo):
+        raise TypeError("there is one")
 
 
 def test_resnet18_small_stem_with_a_linear_head():
@@ -222,6 +229,12 @@ def test_numpy_integer_num_features():
         (Net(num_features="5"), "num_features"),
         (Net(num_features=6), "num_features"),
         (Net(inputs=63), "samples of shape"),
+        (Net(then=torch.Tensor.double), "returns torch.float64 for samples of torch.float32"),
+        (Net(then=F.dropout), "draw nothing"),
+        (Net(then=lambda z: z - z.mean(0)), "take no statistics of batches"),
+        (Uncopied(), "Uncopied cannot be copied: there is one"),
+        (lambda shape: Uncopied(), "Uncopied cannot be copied: there is one"),
+        (lambda shape: torch.jit.script(Flatten(shape)), "is TorchScript: pass the module"),
         (lambda shape: None, "nn.Module"),
         (lambda shape: torch.nn.functional.relu, "nn.Module"),
     ],
@@ -230,6 +243,10 @@ def test_a_broken_contract_is_named(backbone, message):
     with pytest.raises(ValueError, match="backbone") as error:
         make_backbone(backbone, (1, 8, 8))
     assert message in str(error.value)
+
+
+def test_weights_of_half_precision_may_make_features_of_single():
+    assert make_backbone(Net(then=torch.Tensor.float).half(), (1, 8, 8))
 
 
 def test_a_backbone_that_returns_a_map_is_named():
