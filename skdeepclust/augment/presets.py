@@ -244,7 +244,7 @@ def drawn_once(augmentations: Iterable[nn.Module]) -> str | None:
         for step in (given, *getattr(given, "transforms", ())):  # torchvision's Compose is a list
             kind = type(step)
             is_foreign = kind.__module__.startswith("torchvision.transforms")
-            if is_foreign and re.search("Rand|Jitter|Blur|Aug", kind.__name__):
+            if is_foreign and re.search("Rand|Jitter|Blur|Aug|Elastic|JPEG", kind.__name__):
                 return kind.__name__
     return None
 

@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
@@ -106,6 +107,11 @@ class Loop:
     def _retry(self, error: Diverged) -> None:
         """Go back to the last good state, once, and on with smaller steps."""
         run = self.net.run
+        if self._augment_is_to_blame():
+            raise ValueError(
+                "augment makes values that are not finite of samples that are: see where it "
+                "divides, or takes a root or a logarithm"
+            ) from error
         if run.lr_share < 1:
             raise error
         warn_user(
@@ -115,6 +121,14 @@ class Loop:
         )
         restore(self, self._good)
         run.lr_share = _CAUTION
+
+    @torch.no_grad()
+    def _augment_is_to_blame(self) -> bool:
+        """Whether views of an epoch are not finite, for the samples are; draws random numbers."""
+        views = self.net.module_.views
+        made = (views(batch["x"], batch.get("stretch")) for batch in self.batches)
+        found = any(not bool(view.isfinite().all()) for both in made for view in both)
+        return collective.any_rank(found, torch.device(self.net.device))
 
     # -- inside an epoch ----------------------------------------------------------------------
 

@@ -143,6 +143,7 @@ def test_transforms_that_draw_once_for_a_batch_are_found(of):
     for augment in (flip, nn.Sequential(plain, flip), of.Compose([plain, flip])):
         made = make_augmentations((None, augment), RGB, 2)
         assert drawn_once(made) == "RandomHorizontalFlip"
+    assert drawn_once(make_augmentations(of.ElasticTransform(), RGB, 1)) == "ElasticTransform"
     for augment in ("auto", None, torch.neg, of.Compose([plain])):
         assert drawn_once(make_augmentations(augment, RGB, 2)) is None
 

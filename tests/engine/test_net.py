@@ -173,6 +173,19 @@ def test_training_embeds_by_autocast_and_its_end_in_full_precision(blobs, monkey
     assert set(asked) == {None}
 
 
+def test_an_augmentation_that_divides_by_nothing_is_named(blobs):
+    X = blobs[0].copy()
+    X[-1] = X.min()  # one sample of all
+
+    def standardised(x):
+        flat = x.flatten(1)
+        mean, std = flat.mean(1, keepdim=True), flat.std(1, keepdim=True)
+        return ((flat - mean) / std).view_as(x)
+
+    with pytest.raises(ValueError, match="augment makes values that are not finite"):
+        quick(METHODS[0], augment=standardised).fit(X)
+
+
 @pytest.mark.parametrize(
     ("callback", "words"),
     [
