@@ -82,7 +82,7 @@ class TrainingCurvesDisplay:
         ----------
         estimator : fitted deep clusterer
             With ``history_``; or a Pipeline, search or KSelection of one.
-        quantities : sequence of str, default=None
+        quantities : str or sequence of str, default=None
             Which to show, see `from_history`.
         ax : Axes or array-like of Axes, default=None
             See `plot`.
@@ -111,7 +111,7 @@ class TrainingCurvesDisplay:
         cls,
         history: Sequence[Mapping[str, Any]],
         *,
-        quantities: Sequence[str] | None = None,
+        quantities: str | Sequence[str] | None = None,
         embedding_dim: int | None = None,
         ax: Any = None,
     ) -> Self:
@@ -121,7 +121,7 @@ class TrainingCurvesDisplay:
         ----------
         history : sequence of dict
             A row for each epoch, such as ``history_``. Rows need not all hold the same.
-        quantities : sequence of str, default=None
+        quantities : str or sequence of str, default=None
             Which to show, in this order. None shows all numbers but those of the clock: the
             loss and its terms, the figures of health, ``lr``.
         embedding_dim : int, default=None
@@ -142,7 +142,7 @@ class TrainingCurvesDisplay:
         if not len(history):
             raise ValueError("history holds no epoch: nothing was trained")
         known = names_of(history)
-        shown = quantities
+        shown = [quantities] if isinstance(quantities, str) else quantities
         if shown is None:
             shown = [name for name in known if name not in _CLOCK]
         if not len(shown) or not set(shown) <= set(known):

@@ -79,7 +79,7 @@ def test_given_axes_are_used(history):
     axes = Figure().subplots(1, 2)
     display = TrainingCurvesDisplay.from_history(history, quantities=["loss", "lr"], ax=axes)
     assert list(display.axes_) == list(axes)
-    one = TrainingCurvesDisplay.from_history(history, quantities=["loss"], ax=axes[0])
+    one = TrainingCurvesDisplay.from_history(history, quantities="loss", ax=axes[0])
     assert one.axes_[0] is axes[0] and one.figure_ is axes[0].figure
     assert one.plot().axes_[0] is not axes[0]
 
