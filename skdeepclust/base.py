@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self, dataclass_transform
 import numpy as np
 import torch
 from numpy.random import RandomState
+from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback, EpochScoring, LRScheduler
 from torch import nn
 
@@ -372,6 +373,12 @@ class DeepClusterer(ImageClusterer):
         return SimpleNamespace(**scalars, n_samples=n_samples)
 
     def _report(self) -> None:
+        if self.max_epochs <= max(self.warmup_epochs, self.schedule == "delayed-cosine"):
+            warn_user(
+                f"max_epochs={self.max_epochs} ends before the learning rate has risen to lr: pass "
+                f"more epochs, or a smaller warmup_epochs, now {self.warmup_epochs}",
+                ConvergenceWarning,
+            )
         if not self.net_.interrupted:
             return
         if _inside_search():

@@ -23,7 +23,7 @@ LAYERS = [
 LEAVES = {"metrics", "model_selection", "inspection", "datasets", "export"}
 ENTRANCES = {"__init__", "__main__", "cli"}
 # Import nothing of the package, hence may be imported from everywhere.
-ANYWHERE = {"_errors", "_parameters", "_version", "_sklearn"}
+ANYWHERE = {"_errors", "_parameters", "_paths", "_version", "_sklearn"}
 
 
 def part(path):

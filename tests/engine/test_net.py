@@ -173,6 +173,22 @@ def test_training_embeds_by_autocast_and_its_end_in_full_precision(blobs, monkey
     assert set(asked) == {None}
 
 
+@pytest.mark.parametrize(
+    ("params", "warns"),
+    [
+        ({"max_epochs": 2, "warmup_epochs": 2}, True),
+        ({"max_epochs": 3, "warmup_epochs": 2}, False),
+        ({"max_epochs": 1, "warmup_epochs": 0}, False),
+        ({"max_epochs": 1, "warmup_epochs": 0, "schedule": "delayed-cosine"}, True),
+    ],
+)
+def test_a_rate_that_never_rises_is_told(params, warns, blobs):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        quick(METHODS[0], **params).fit(blobs[0])
+    assert any("ends before the learning rate" in str(w.message) for w in caught) == warns
+
+
 def test_an_augmentation_that_divides_by_nothing_is_named(blobs):
     X = blobs[0].copy()
     X[-1] = X.min()  # one sample of all
@@ -312,9 +328,11 @@ def test_an_error_in_a_callback_reaches_the_user(blobs):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_loss_that_is_not_finite_says_what_to_do(method, blobs):
-    estimator = quick(method, augment=lambda x: x * torch.nan, max_epochs=10)
-    with pytest.raises(ValueError, match=r"epoch 1.*\blr\b"):
+    estimator = quick(method, lr=1e30, schedule="constant", warmup_epochs=0, max_epochs=10)
+    with pytest.raises(ValueError, match=r"diverged in epoch \d+:.*\blr\b"):
         estimator.fit(blobs[0])
+    with pytest.raises(ValueError, match="augment makes values that are not finite"):
+        quick(method, augment=lambda x: x * torch.nan).fit(blobs[0])
 
 
 @pytest.mark.parametrize("method", METHODS)
