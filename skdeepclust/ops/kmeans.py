@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from skdeepclust.ops._bounds import Bounds
+from skdeepclust.ops._nearest import least, on_cpu, rows_at_once
 from skdeepclust.ops.count import count_labels
 from skdeepclust.ops.precision import fast_bfloat16
 
@@ -20,9 +22,6 @@ _Round: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 # Elements of the largest temporary of seeding (rows x runs x candidates): 32 MiB in float32.
 _BUDGET = 1 << 23
-# And of an assignment (samples x runs x clusters): on a CPU it should stay in the cache, while an
-# accelerator does little for small ones but wait for the next.
-_IN_CACHE, _ON_DEVICE = 1 << 19, 1 << 25
 # Multiplications of an assignment from which on a half-precision one pays, and one by kernels of
 # our own, the most rounds of that kind, and the shift, in variances, at which full precision takes
 # over; rounds without progress that end either kind.
@@ -34,13 +33,11 @@ _SEED_ROWS, _SEED_ROWS_PER_CLUSTER = 1 << 14, 50
 # Elements of x from which on sums over its rows are faster cluster by cluster than row by row; and
 # clusters from which on they are on an accelerator faster than a product.
 _OUT_OF_CACHE, _MANY = 1 << 22, 100
-# On a CPU a minimum with its place is slow; without it, in single precision, it is not.
-_WIDE, _BLOCK = 512, 32
 # Squared distance of the mean from the origin, in variances, from which on rows are centred, and
 # how many rows are asked for it.
 _FAR, _ASKED = 100, 256
-# Fewer rows at once would slow down the product.
-_LEAST_ROWS = 256
+# Clusters from which on bounds of distances save a CPU more than they cost.
+_BOUNDED = 64
 
 
 def kmeans(
@@ -66,7 +63,7 @@ def kmeans(
         With "cosine", rows and centres are normalised (spherical k-means).
     init : Tensor of shape (K, dim), default=None
         Centres that the first run starts from; the other runs are seeded by greedy
-        k-means++ with 2 + floor(ln K) candidates per centre, on a random part of many rows:
+        k-means++ [1]_ with 2 + floor(ln K) candidates per centre, on a random part of many rows:
         16,384, or 50 for each cluster.
     n_init : int, default=1
         Number of runs; the one of least inertia is returned.
@@ -101,16 +98,18 @@ def kmeans(
     A cluster that loses its last member is moved to the row farthest from its own
     centre, so clusters stay empty only where `x` has fewer than K rows that differ by more
     than rounding. Rows that are far from the origin for their spread are centred first.
-    The distances, n x K for each run, are never held whole. Large problems on hardware that
-    multiplies bfloat16 fast begin with up to 24 rounds of bfloat16 distances and float32 sums,
-    as long as the centres move less and less, or, on CUDA with Triton, where sums are of bfloat16
-    rows, the inertia falls; the last round and always the labels and the inertia are of full
-    precision.
+    The distances, n x K for each run, are never held whole. Of many rows and clusters a CPU, once
+    the centres move little, asks only for rows whose label is in doubt, by bounds [2]_, with the
+    same result. Large problems on hardware that multiplies bfloat16 fast begin with up to 24
+    rounds of bfloat16 distances and float32 sums, as long as the centres move less and less, or,
+    on CUDA with Triton, where sums are of bfloat16 rows, the inertia falls; the last round and
+    always the labels and the inertia are of full precision.
 
     References
     ----------
-    D. Arthur and S. Vassilvitskii, "k-means++: The Advantages of Careful Seeding",
-    SODA 2007.
+    .. [1] D. Arthur and S. Vassilvitskii, "k-means++: The Advantages of Careful Seeding",
+       SODA 2007.
+    .. [2] G. Hamerly, "Making k-means even faster", SDM 2010.
 
     Examples
     --------
@@ -157,7 +156,7 @@ def first_least(values: Tensor) -> int:
     Examples
     --------
     >>> import torch
-    >>> first_least(torch.tensor([2.0, 1.0 + 1e-7, 1.0]))
+    >>> firstleast(torch.tensor([2.0, 1.0 + 1e-7, 1.0]))
     1
     """
     least = values.min()
@@ -261,7 +260,7 @@ def _lloyd(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Iterate all runs to convergence; (runs, K, dim), (n, runs) and (runs,)."""
     mean = x.mean(0)
-    parts = x.split(_rows_at_once(x, x.shape[1]))
+    parts = x.split(rows_at_once(x, x.shape[1]))
     spread = torch.stack([(part - mean).square().sum() for part in parts]).sum()
     variance = float(spread) / x.numel()
     rounds = min(max_iter - 1, _ROUGH_ROUNDS)
@@ -356,20 +355,36 @@ def _iterate(
     """
     square = torch.linalg.vector_norm(x, dim=1, keepdim=True).square_()
     shift = np.full(len(centers), math.inf)
-    for _ in range(max_iter):
-        labels, distance = _assign(x, centers, None, square)
+    bounds = [Bounds(x, square) for _ in centers] if _bounds_pay(x, centers) else []
+    distance: Tensor | None = None
+    for done in range(max_iter):
+        if bounds:
+            found = [b.assign(c) for b, c in zip(bounds, centers, strict=True)]
+            labels, distance = torch.stack(found, 1), None
+        else:
+            labels, distance = _assign(x, centers, None, square)
         means, sizes = _means(x, labels, centers, spherical)
-        figures = sizes.amin(1).to(x), _shift(centers, means), distance.sum(0)
-        fewest, shift, inertia = torch.stack(figures).numpy(force=True)
+        # Bounds tell no inertia: it falls, then, until the centres rest.
+        falls = sizes.new_full((len(sizes),), -done) if distance is None else distance.sum(0)
+        figures = sizes.amin(1).to(x), _shift(centers, means), falls.to(x)
+        fewest, shift, falling = torch.stack(figures).numpy(force=True)
         if not fewest.all():
+            if distance is None:
+                _, distance = _assign(x, centers, None, square)
             means = _refill(x, means, sizes == 0, distance)
             shift = _shift(centers, means).numpy(force=True)
         centers = means
-        if rest(shift, inertia):
+        if rest(shift, falling):
             break
-    if shift.any():
+    if distance is None or shift.any():
         labels, distance = _assign(x, centers, None, square)
     return centers, labels, distance
+
+
+def _bounds_pay(x: Tensor, centers: Tensor) -> bool:
+    """Whether a CPU is better off to ask of rows only what is in doubt."""
+    k = centers.shape[1]
+    return on_cpu(x) and k >= _BOUNDED and x.numel() * k >= _LARGE
 
 
 def _assign(
@@ -387,8 +402,8 @@ def _assign(
     offset = (flat * flat).sum(1).to(x)
     flat = flat.to(x).T
     found = [
-        _least(torch.addmm(offset, part, flat, alpha=-2).view(len(part), runs, k))
-        for part in x.split(_rows_at_once(x, runs * k))
+        least(torch.addmm(offset, part, flat, alpha=-2).view(len(part), runs, k))
+        for part in x.split(rows_at_once(x, runs * k))
     ]
     distance, labels = found[0] if len(found) == 1 else map(torch.cat, zip(*found, strict=True))
     return labels, distance if square is None else distance.add_(square)
@@ -397,34 +412,6 @@ def _assign(
 def _shift(centers: Tensor, moved: Tensor) -> Tensor:
     """Squared way of the centres of each run, summed."""
     return torch.linalg.vector_norm(moved - centers, dim=(1, 2)).square_()
-
-
-def _on_cpu(x: Tensor) -> bool:
-    return x.device.type == "cpu"
-
-
-def _rows_at_once(x: Tensor, width: int) -> int:
-    """Rows whose temporary of so many columns is of a good size."""
-    if _on_cpu(x):
-        return max(_LEAST_ROWS, _IN_CACHE // width)
-    return max(1, _ON_DEVICE // width)
-
-
-def _least(score: Tensor) -> tuple[Tensor, Tensor]:
-    """Minimum over the last dimension and its first place."""
-    k = score.shape[-1]
-    if k < _WIDE or not _on_cpu(score) or score.dtype == torch.bfloat16:
-        nearest = score.min(-1)
-        return nearest.values, nearest.indices
-    whole = k - k % _BLOCK
-    blocks = score[..., :whole].unflatten(-1, (-1, _BLOCK))
-    value, block = blocks.amin(-1).min(-1)
-    members = blocks.gather(-2, block[..., None, None].expand(*block.shape, 1, _BLOCK))
-    place = block * _BLOCK + members.squeeze(-2).argmin(-1)
-    if whole == k:
-        return value, place
-    last, where = score[..., whole:].min(-1)
-    return torch.minimum(value, last), torch.where(last < value, whole + where, place)
 
 
 def _means(x: Tensor, labels: Tensor, centers: Tensor, spherical: bool) -> tuple[Tensor, Tensor]:
@@ -442,19 +429,19 @@ def _sums(x: Tensor, labels: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """
     runs = labels.shape[1]
     slots = labels + k * torch.arange(runs, device=x.device) if runs > 1 else labels
-    if _on_cpu(x) and x.numel() < _OUT_OF_CACHE:
+    if on_cpu(x) and x.numel() < _OUT_OF_CACHE:
         sums = x.new_zeros(runs * k, x.shape[1])
         for run in slots.unbind(1):
             sums.index_add_(0, run, x)
         sizes = count_labels(slots.flatten(), runs * k)
-    elif _on_cpu(x) or k >= _MANY:
+    elif on_cpu(x) or k >= _MANY:
         members, order = slots.flatten().sort(stable=True)
         ends = torch.searchsorted(members, torch.arange(runs * k + 1, device=x.device))
         sums = F.embedding_bag(order // runs, x, ends[:-1], mode="sum")
         sizes = ends.diff()
     else:
         sums, sizes = x.new_zeros(runs * k, x.shape[1]), x.new_zeros(runs * k)
-        step = _rows_at_once(x, runs * k)
+        step = rows_at_once(x, runs * k)
         for part, at in zip(x.split(step), slots.split(step), strict=True):
             members = x.new_zeros(len(part), runs * k).scatter_(1, at, 1)
             sums.addmm_(members.T, part)

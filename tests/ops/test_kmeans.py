@@ -8,6 +8,7 @@ from sklearn.cluster import KMeans
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from skdeepclust.metrics import clustering_accuracy
+from skdeepclust.ops import _nearest
 from skdeepclust.ops import kmeans as module
 from skdeepclust.ops.kmeans import kmeans
 
@@ -210,8 +211,8 @@ def test_chunks_change_nothing(monkeypatch, budget, n_init):
 
 def test_the_assignment_holds_no_more_than_the_budget(monkeypatch):
     x = normal(500, 4)
-    monkeypatch.setattr(module, "_IN_CACHE", 700)
-    monkeypatch.setattr(module, "_LEAST_ROWS", 1)
+    monkeypatch.setattr(_nearest, "_IN_CACHE", 700)
+    monkeypatch.setattr(_nearest, "_LEAST_ROWS", 1)
     sizes = []
     addmm = torch.addmm
 
@@ -290,9 +291,9 @@ def test_half_precision_leaves_one_round_of_full_precision(monkeypatch):
 
 @pytest.mark.parametrize("k", [7, 32, 64, 100])
 def test_the_least_in_blocks_is_the_first_least(monkeypatch, k):
-    monkeypatch.setattr(module, "_WIDE", 32)
+    monkeypatch.setattr(_nearest, "_WIDE", 32)
     score = torch.randint(0, 9, (50, 2, k), generator=seeded()).float()  # many are equal
-    value, place = module._least(score)
+    value, place = _nearest.least(score)
     assert torch.equal(value, score.amin(-1))
     first = (score == value[..., None]).int().argmax(-1)
     assert torch.equal(place, first)
@@ -312,9 +313,10 @@ def test_sums_of_many_rows_are_those_of_few(monkeypatch):
 def test_an_accelerators_sums_are_those_of_a_cpu(monkeypatch, many, n_init):
     x = normal(300, 5)
     expected = kmeans(x, 6, n_init=n_init, generator=seeded())
-    monkeypatch.setattr(module, "_on_cpu", lambda x: False)
+    for place in (module, _nearest):
+        monkeypatch.setattr(place, "on_cpu", lambda x: False)
     monkeypatch.setattr(module, "_MANY", many)
-    monkeypatch.setattr(module, "_ON_DEVICE", 600)  # chunks that do not divide the rows
+    monkeypatch.setattr(_nearest, "_ON_DEVICE", 600)  # chunks that do not divide the rows
     centers, labels, inertia = kmeans(x, 6, n_init=n_init, generator=seeded())
     torch.testing.assert_close(centers, expected[0])
     assert torch.equal(labels, expected[1])
@@ -340,7 +342,8 @@ class Launches(TorchDispatchMode):
 @pytest.mark.parametrize("many", [1, 100])
 def test_a_round_on_an_accelerator_launches_little(monkeypatch, many):
     """It takes its time for them: 12 to 20 us each, however little is computed."""
-    monkeypatch.setattr(module, "_on_cpu", lambda x: False)
+    for place in (module, _nearest):
+        monkeypatch.setattr(place, "on_cpu", lambda x: False)
     monkeypatch.setattr(module, "_MANY", many)
     x, counts = normal(600, 32), []
     for rounds in (3, 5):
