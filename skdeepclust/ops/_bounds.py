@@ -15,9 +15,9 @@ _LEAST, _COPY, _OWN = 16, 32, 48
 # How much slower few rows at once are, and with both bounds; and the share of a full round's time
 # below which one with bounds is worth its trouble.
 _SLOWER, _PAYS = 1.2, 0.9
-# Rows that tell how many leave doubt, and by how many the centres are tried that are asked
-# directly: products like multiples of the width of vectors.
-_ASKED, _STEP = 2048, 16
+# Rows, at most, that tell how many leave doubt, and by how many the centres are tried that are
+# asked directly: products like multiples of the width of vectors.
+_SOME, _STEP = 1024, 16
 # Columns of the narrowest temporary that parts of rows are made for.
 _NARROW = 128
 
@@ -48,32 +48,42 @@ class Bounds:
         self.slack = 8 * torch.finfo(x.dtype).eps
         self.labels = torch.empty(len(x), dtype=torch.int64)
         self.upper, self.lower = torch.empty_like(self.square), torch.empty_like(self.square)
-        self.known = slice(0, 0)  # the rows with bounds
+        self.some = torch.arange(0, len(x), -(-len(x) // _SOME))
+        self.bounded = False  # all rows, or only some
         self.centers: Tensor | None = None
-        self.rounds = 0
 
     def assign(self, centers: Tensor) -> Tensor:
-        """Labels (n_samples,) of the rows for centres (K, dim); the tensor is used again."""
+        """Find the nearest centre of each row.
+
+        Parameters
+        ----------
+        centers : Tensor of shape (K, dim)
+            Those of this round.
+
+        Returns
+        -------
+        Tensor of shape (n_samples,), int64
+            The labels; the next round writes them into the same tensor.
+        """
         before, self.centers = self.centers, centers
         self.offset = centers.square().sum(1)
         self.largest = self.offset.max()
         plan = None if before is None else self._plan(centers - before)
-        if plan is not None and len(self.upper[self.known]) == len(self.x):
+        if plan is not None and self.bounded:
             self._check_doubtful(*plan)
         else:
             self._check_all(bounded=plan is not None)
-        self.rounds += 1
         return self.labels
 
     def _plan(self, moves: Tensor) -> tuple[Tensor, Tensor] | None:
         """The centres to ask directly and how far others moved; None if a full round is quicker."""
         shift = torch.linalg.vector_norm(moves, dim=1)
-        self.upper[self.known] += shift[self.labels[self.known]]
+        known = slice(None) if self.bounded else self.some
+        self.upper[known] += shift[self.labels[known]]
         far, order = shift.sort(descending=True)
-        rows = torch.arange(len(self.x))[self.known]
-        rows = rows[:: max(1, len(rows) // _ASKED)]
-        slack = self.lower[rows] - self.upper[rows]
-        tight = self.lower[rows] - self._own(self.x[rows], self.labels[rows])
+        lower, upper = self.lower[self.some], self.upper[self.some]
+        slack = lower - upper
+        tight = lower - self._own(self.x[self.some], self.labels[self.some])
         k = len(shift)
         hot = torch.arange(0, k // 2 + 1, _STEP)
         measured, asked = ((s[:, None] < far[hot]).float().mean(0) for s in (slack, tight))
@@ -84,15 +94,14 @@ class Bounds:
         return order[:best], far[best]
 
     def _check_all(self, bounded: bool) -> None:
-        """Ask all rows; of a part of them only, or of all, find the bounds."""
+        """Ask all rows, and find the bounds of all or of some."""
         step = rows_at_once(self.x, len(self.offset))
-        starts = range(0, len(self.x), step)
-        # Another part each time, for rows may be sorted.
-        tells = starts[7 * self.rounds % len(starts)]
-        for start in starts:
+        for start in range(0, len(self.x), step):
             rows = slice(start, start + step)
-            self._ask(rows, self.x[rows], bounded or start == tells)
-        self.known = slice(0, len(self.x)) if bounded else slice(tells, tells + step)
+            self._ask(rows, self.x[rows], bounded)
+        if not bounded:
+            self._ask(self.some, self.x[self.some], True)
+        self.bounded = bounded
 
     def _check_doubtful(self, hot: Tensor, far: Tensor) -> None:
         """Ask all rows about some centres, and about the others those whose bounds cross."""

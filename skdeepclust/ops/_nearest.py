@@ -15,19 +15,54 @@ _WIDE, _BLOCK = 512, 32
 
 
 def on_cpu(x: Tensor) -> bool:
-    """Whether a tensor is the host's."""
+    """Whether a tensor is the host's.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any.
+
+    Returns
+    -------
+    bool
+    """
     return x.device.type == "cpu"
 
 
 def rows_at_once(x: Tensor, width: int) -> int:
-    """Rows whose temporary of so many columns is of a good size."""
+    """Rows whose temporary of so many columns is of a good size.
+
+    Parameters
+    ----------
+    x : Tensor
+        Where the temporary is to be.
+    width : int
+        Its columns.
+
+    Returns
+    -------
+    int
+    """
     if on_cpu(x):
         return max(_LEAST_ROWS, _IN_CACHE // width)
     return max(1, _ON_DEVICE // width)
 
 
 def least(score: Tensor) -> tuple[Tensor, Tensor]:
-    """Minimum over the last dimension and its first place."""
+    """Minimum over the last dimension and its first place.
+
+    Parameters
+    ----------
+    score : Tensor of shape (..., K)
+        Anything ordered.
+
+    Returns
+    -------
+    values : Tensor of shape (...)
+        The least ones.
+    places : Tensor of shape (...), int64
+        Where they are.
+    """
     k = score.shape[-1]
     if k < _WIDE or not on_cpu(score) or score.dtype == torch.bfloat16:
         nearest = score.min(-1)
