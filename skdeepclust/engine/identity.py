@@ -24,6 +24,7 @@ __all__ = ["described"]
 
 _PLAIN = (bool, int, float, str, type(None))
 _STANDARD = Path(sysconfig.get_paths()["stdlib"]).resolve()
+_OF_SCRIPTS = ("__main__", "__mp_main__")
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
@@ -61,7 +62,7 @@ class _Describer:
         if isinstance(value, enum.Enum | bytes | complex):
             return str(value)
         if isinstance(value, _PLAIN):
-            return value
+            return value if value == value else "nan"
         if isinstance(value, os.PathLike):
             return os.fspath(value)
         if isinstance(value, types.ModuleType | logging.Logger):  # lead to all there is
@@ -69,7 +70,8 @@ class _Describer:
         if isinstance(value, list | tuple):
             return [self.describe(part) for part in value]
         if isinstance(value, Mapping):
-            return [[self.describe(key), self.describe(part)] for key, part in value.items()]
+            pairs = [[self.describe(key), self.describe(part)] for key, part in value.items()]
+            return sorted(pairs, key=repr)
         if isinstance(value, set | frozenset):
             return sorted(str(self.describe(part)) for part in value)
         if isinstance(value, functools.partial):
@@ -80,10 +82,14 @@ class _Describer:
         return self.seen[id(value)][1]
 
     def of_object(self, value: Any) -> str:
-        if held := list(self.held(value)):
+        try:  # attributes may be computed, and anything may happen then
+            held = list(self.held(value))
+            text = "0x" if held or hasattr(value, "__qualname__") else repr(value)
+        except Exception:
+            return _name(value)
+        if held:
             return f"{_name(value)} #{_digest(repr(held).encode())}"
-        text = repr(value)  # of a dtype or a range, say
-        return _name(value) if "0x" in text or hasattr(value, "__qualname__") else text
+        return _name(value) if "0x" in text else text  # of a dtype or a range, say
 
     def held(self, value: Any) -> Iterator[Any]:
         """What tells an object from others of its name."""
@@ -100,6 +106,8 @@ class _Describer:
             yield from self.of_class(value)
         elif isinstance(value, nn.Module):
             yield from self.of_module(value)
+        elif hasattr(type(value), "__enter__") and not _is_own(type(value)):
+            return  # a file, a lock, a bar: it changes with use
         else:
             yield from self.of_class(type(value))
             yield from self.of_attributes(value)
@@ -109,27 +117,32 @@ class _Describer:
             with contextlib.suppress(ValueError):  # empty as yet
                 yield self.describe(cell.cell_contents)
         if _is_own(function):
-            yield self.describe([function.__defaults__, function.__kwdefaults__, function.__code__])
-            for name in sorted(set(_globals(function.__code__))):
+            code = function.__code__
+            if code.co_consts and code.co_consts[0] == function.__doc__:
+                code = code.replace(co_consts=(None, *code.co_consts[1:]))
+            yield self.describe([function.__defaults__, function.__kwdefaults__, code])
+            for name in sorted(_globals(code)):
                 value = function.__globals__.get(name)
                 if _is_constant(value) or _is_own(value):
                     yield [name, self.describe(value)]
 
     def of_class(self, kind: type) -> Iterator[Any]:
         for base in filter(_is_own, kind.__mro__):
-            for name, member in vars(base).items():
+            for name, member in sorted(vars(base).items()):
                 function = getattr(member, "fget", getattr(member, "__func__", member))
-                constant = _is_constant(member) and not name.startswith("__")
+                constant = _is_constant(member) and not name.startswith("_")
                 if isinstance(function, types.FunctionType) or constant:
                     yield [name, self.describe(function)]
 
     def of_module(self, module: nn.Module) -> Iterator[Any]:
-        yield re.sub(" at 0x[0-9a-fA-F]+", "", str(module))
         if self.weights:
             yield self.describe(module.state_dict())
-        for part in module.modules():
-            yield from self.of_class(type(part))
-            if not type(part).__module__.startswith("torch.nn."):  # their text tells all
+        for name, part in module.named_modules():
+            yield [name, _name(type(part))]
+            if type(part).__module__.startswith("torch.nn."):
+                yield re.sub(" at 0x[0-9a-fA-F]+", "", part.extra_repr())
+            else:
+                yield from self.of_class(type(part))
                 yield from self.of_attributes(part)
 
     def of_attributes(self, value: Any) -> Iterator[Any]:
@@ -141,8 +154,11 @@ class _Describer:
 
 def _name(value: Any) -> str:
     kind = type(value)
-    module = getattr(value, "__module__", None) or kind.__module__
-    return f"{module}.{getattr(value, '__qualname__', kind.__qualname__)}"
+    of_code = isinstance(value, type | types.FunctionType | types.BuiltinFunctionType)
+    named = value if of_code or isinstance(value, types.ModuleType) else kind
+    module = getattr(named, "__module__", None) or kind.__module__
+    name = getattr(named, "__qualname__", getattr(named, "__name__", kind.__qualname__))
+    return f"{module}.{name}".replace("__mp_main__", "__main__")
 
 
 def _digest(content: Any) -> str:
@@ -153,7 +169,9 @@ def _of_array(value: Any) -> Any:
     if is_lazy(value):
         return "not yet initialised"
     if isinstance(value, Tensor):
-        value = value.detach().cpu().contiguous()
+        value = value.detach().cpu()
+        value = value if value.layout == torch.strided else value.to_dense()
+        value = value.resolve_conj().resolve_neg().contiguous()
         content = value.reshape(-1).view(torch.uint8).numpy()
     else:
         content = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
@@ -161,8 +179,9 @@ def _of_array(value: Any) -> Any:
 
 
 def _is_constant(value: Any) -> bool:
-    if isinstance(value, list | tuple | dict):
-        return all(map(_is_constant, value.values() if isinstance(value, dict) else value))
+    if isinstance(value, list | tuple | dict):  # an empty one is to be filled
+        parts = list(value.values() if isinstance(value, dict) else value)
+        return bool(parts) and all(map(_is_constant, parts))
     return value is not None and isinstance(value, _PLAIN)
 
 
@@ -170,19 +189,22 @@ def _is_own(code: Any) -> bool:
     """Whether it is a function or a class of no installed package: code that is edited."""
     if not isinstance(code, types.FunctionType | type):
         return False
-    module = sys.modules.get(code.__module__)
-    file = getattr(module, "__file__", None)
-    if file is None:  # built in, or of a session
-        return code.__module__ == "__main__"
+    if code.__module__ in _OF_SCRIPTS:  # wherever they have been sent to
+        return True
+    file = getattr(sys.modules.get(code.__module__), "__file__", None)
+    if file is None:
+        return False
     path = Path(file).resolve()
     ours = code.__module__.partition(".")[0] == __name__.partition(".")[0]
     return not (ours or _INSTALLED & set(path.parts) or path.is_relative_to(_STANDARD))
 
 
-def _globals(code: types.CodeType) -> Iterator[str]:
-    for step in dis.get_instructions(code):
-        if step.opname == "LOAD_GLOBAL":
-            yield step.argval
-    for part in code.co_consts:
-        if isinstance(part, types.CodeType):
-            yield from _globals(part)
+def _globals(code: types.CodeType) -> set[str]:
+    """Names of what a function reads of its module and does not set."""
+    steps = list(dis.get_instructions(code))
+    read, set_ = (
+        {step.argval for step in steps if step.opname == name}
+        for name in ("LOAD_GLOBAL", "STORE_GLOBAL")
+    )
+    parts = [_globals(part) for part in code.co_consts if isinstance(part, types.CodeType)]
+    return read.union(*parts) - set_

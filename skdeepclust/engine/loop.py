@@ -8,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from skdeepclust.engine.checkpoint import Stage
+from skdeepclust.engine.frozen import FrozenViews
 from skdeepclust.engine.images import Batches
 from skdeepclust.engine.processes import synchronise
 from skdeepclust.engine.signals import Signals
@@ -126,8 +127,14 @@ class Loop:
     def _augment_is_to_blame(self) -> bool:
         """Whether views of an epoch are not finite, for the samples are; draws random numbers."""
         views = self.net.module_.views
-        made = (views(batch["x"], batch.get("stretch")) for batch in self.batches)
-        found = any(not bool(view.isfinite().all()) for both in made for view in both)
+        found = False
+        for batch in self.batches:
+            x, see = batch["x"], views
+            if isinstance(views, FrozenViews) and x.ndim == 4:
+                see = views.images  # and not what the backbone makes of them
+            found = any(not bool(view.isfinite().all()) for view in see(x, batch.get("stretch")))
+            if found:
+                break
         return collective.any_rank(found, torch.device(self.net.device))
 
     # -- inside an epoch ----------------------------------------------------------------------

@@ -101,6 +101,11 @@ PAIRS = {
         lambda: Scale(np.array([None, Scale(1)])),
         lambda: Scale(np.array([None, Scale(2)])),
     ),
+    "sparse tensors": (
+        lambda: Scale(torch.eye(3).to_sparse()),
+        lambda: Scale(2 * torch.eye(3).to_sparse()),
+    ),
+    "NaN": (lambda: [float("nan")], lambda: [float("inf")]),
     "generators' wrappers": (
         lambda: Scale([np.random.RandomState(0), 1]),
         lambda: Scale([np.random.RandomState(0), 2]),
@@ -136,6 +141,58 @@ def test_constants_of_a_class_belong_to_its_objects(monkeypatch):
     before = described(Scale(1))
     monkeypatch.setattr(Scale, "sign", -1)
     assert described(Scale(1)) != before
+
+
+CALLS, CACHE = 0, {}
+
+
+def test_what_use_of_the_module_leaves_behind_does_not_matter():
+    def counting(x):
+        global CALLS
+        CALLS += 1
+        CACHE[CALLS] = 1.0
+        return x
+
+    @torch.autocast("cpu")
+    def cast(x):
+        return x @ x
+
+    before = described(counting), described(cast)
+    counting(1), cast(torch.eye(2))
+    CACHE.clear()
+    assert (described(counting), described(cast)) == before
+
+
+class Odd:
+    """Computed attributes that fail, and text that does."""
+
+    def __init__(self):
+        self.shown = 1
+
+    @property
+    def broken(self):
+        raise RuntimeError
+
+    def __getattr__(self, name):
+        raise KeyError(name)
+
+    def __repr__(self):
+        raise RuntimeError
+
+    def __call__(self, x):
+        return x
+
+
+def test_nothing_that_an_object_does_is_an_error():
+    chain = None
+    for _ in range(2000):
+        chain = Scale(chain)
+    for odd in (Odd(), torch.empty(2, device="meta"), chain, np.frompyfunc(abs, 1, 1)):
+        assert described(odd) == described(odd)
+
+
+def test_sets_in_texts_and_orders_of_keys_do_not_matter():
+    assert described({"a": 1, "b": 2}) == described({"b": 2, "a": 1})
 
 
 def test_what_use_leaves_behind_does_not_matter():

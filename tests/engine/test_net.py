@@ -24,6 +24,7 @@ from skorch.callbacks import (
     ProgressBar,
     TrainEndCheckpoint,
 )
+from torch import nn
 
 import skdeepclust
 import skdeepclust.base
@@ -187,6 +188,24 @@ def test_a_rate_that_never_rises_is_told(params, warns, blobs):
         warnings.simplefilter("always")
         quick(METHODS[0], **params).fit(blobs[0])
     assert any("ends before the learning rate" in str(w.message) for w in caught) == warns
+
+
+def test_features_beyond_half_precision_are_no_fault_of_the_augmentation(blobs):
+    class Loud(nn.Module):
+        num_features = 64
+
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(64, 64, bias=False)
+            nn.init.constant_(self.linear.weight, 1e5)
+
+        def forward(self, x):
+            return self.linear(x.flatten(1))
+
+    how = {"augment": lambda x: x.flip(-1), "freeze_backbone": True, "precision": "float16"}
+    with pytest.raises(ValueError, match=r"diverged|not finite|features") as error:
+        quick(METHODS[0], backbone=Loud(), **how).fit(blobs[0])
+    assert "augment" not in str(error.value)
 
 
 def test_an_augmentation_that_divides_by_nothing_is_named(blobs):
