@@ -156,7 +156,7 @@ def first_least(values: Tensor) -> int:
     Examples
     --------
     >>> import torch
-    >>> firstleast(torch.tensor([2.0, 1.0 + 1e-7, 1.0]))
+    >>> first_least(torch.tensor([2.0, 1.0 + 1e-7, 1.0]))
     1
     """
     least = values.min()

@@ -52,6 +52,7 @@ def test_the_step_is_one_graph_and_trains_alike(method, traced):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         warnings.filterwarnings("ignore", "Clusters .* hold no sample")
+        warnings.filterwarnings("ignore", "max_epochs=.* ends before")
         compiled = fit(method, compile=True)
     assert not traced["graph_break"]
     assert 1 <= traced["stats"]["unique_graphs"] <= 4
