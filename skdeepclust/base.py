@@ -34,7 +34,7 @@ from skdeepclust.engine.objective import Learner, Objective
 from skdeepclust.engine.optim import OPTIMIZERS
 from skdeepclust.engine.progress import EpochLines, ProgressBar
 from skdeepclust.engine.resolution import Resolution, check_resolution
-from skdeepclust.engine.schedule import SCHEDULES, Schedule
+from skdeepclust.engine.schedule import SCHEDULES, Schedule, peak_epoch
 from skdeepclust.engine.stream import STORAGES
 from skdeepclust.engine.tasks import EpochTasks
 from skdeepclust.engine.warn import warn_user
@@ -242,12 +242,10 @@ class DeepClusterer(ImageClusterer):
     def _identity(self, images: Images) -> dict[str, Any]:
         """What must be equal for a training to go on from a checkpoint."""
         params = {k: v for k, v in self.get_params(deep=False).items() if k not in _FREE}
-        known = {k: described(v) for k, v in params.items()}
-        if self.weights is not None:  # the backbone's own are not used
-            known["backbone"] = described(self.backbone, weights=False)
+        own = self.weights is None  # else the backbone's own weights are not used
         identity = {
             "method": type(self).__name__,
-            "parameters": known,
+            "parameters": {k: described(v, own or k != "backbone") for k, v in params.items()},
             "kind of device": images.device.type,
             "X": f"{images.digest} {images.dtype}",
         }
@@ -373,7 +371,7 @@ class DeepClusterer(ImageClusterer):
         return SimpleNamespace(**scalars, n_samples=n_samples)
 
     def _report(self) -> None:
-        if self.max_epochs <= max(self.warmup_epochs, self.schedule == "delayed-cosine"):
+        if self.max_epochs <= peak_epoch(self.schedule, self.warmup_epochs):
             warn_user(
                 f"max_epochs={self.max_epochs} ends before the learning rate has risen to lr: pass "
                 f"more epochs, or a smaller warmup_epochs, now {self.warmup_epochs}",

@@ -5,7 +5,7 @@ from typing import Any
 
 from skorch.callbacks import Callback
 
-__all__ = ["SCHEDULES", "Schedule", "lr_factor"]
+__all__ = ["SCHEDULES", "Schedule", "lr_factor", "peak_epoch"]
 
 SCHEDULES = ("cosine", "delayed-cosine", "multistep", "onecycle", "constant")
 
@@ -58,8 +58,31 @@ def lr_factor(schedule: str, epoch: float, max_epochs: int, warmup_epochs: float
     return 1.0
 
 
+def peak_epoch(schedule: str, warmup_epochs: float) -> float:
+    """Epoch until which the warm-up keeps the rate below the schedule's.
+
+    Parameters
+    ----------
+    schedule : str
+        See `lr_factor`.
+    warmup_epochs : float
+        Linear warm-up.
+
+    Returns
+    -------
+    float
+        At least 1 for "delayed-cosine", whose first epoch has a rate of 0.
+
+    Examples
+    --------
+    >>> peak_epoch("cosine", 0), peak_epoch("delayed-cosine", 0)
+    (0, 1)
+    """
+    return max(1, warmup_epochs) if schedule == "delayed-cosine" else warmup_epochs
+
+
 def _delayed_cosine(epoch: float, max_epochs: int, warmup_epochs: float) -> float:
-    peak = max(1, warmup_epochs)
+    peak = peak_epoch("delayed-cosine", warmup_epochs)
     if epoch <= 1:
         return 0.0
     if epoch < peak:

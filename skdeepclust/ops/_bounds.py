@@ -50,7 +50,7 @@ class Bounds:
         self.upper, self.lower = torch.empty_like(self.square), torch.empty_like(self.square)
         self.some = torch.arange(0, len(x), -(-len(x) // _SOME))
         self.bounded = False  # all rows, or only some
-        self.centers: Tensor | None = None
+        self.centers = x[:0]  # those of the round before: none
 
     def assign(self, centers: Tensor) -> Tensor:
         """Find the nearest centre of each row.
@@ -68,7 +68,7 @@ class Bounds:
         before, self.centers = self.centers, centers
         self.offset = centers.square().sum(1)
         self.largest = self.offset.max()
-        plan = None if before is None else self._plan(centers - before)
+        plan = self._plan(centers - before) if len(before) else None
         if plan is not None and self.bounded:
             self._check_doubtful(*plan)
         else:
@@ -105,12 +105,12 @@ class Bounds:
 
     def _check_doubtful(self, hot: Tensor, far: Tensor) -> None:
         """Ask all rows about some centres, and about the others those whose bounds cross."""
-        assert self.centers is not None  # set by assign
         self.lower -= far
         place = torch.full((len(self.offset),), -1)
         place[hot] = torch.arange(len(hot))
         offset, flat = self.offset[hot], self.centers[hot].T
         step = rows_at_once(self.x, max(_NARROW, len(hot)))
+        at_once = rows_at_once(self.x, len(self.offset))
         for start in range(0, len(self.x), step):
             rows = slice(start, start + step)
             part, labels, lower = self.x[rows], self.labels[rows], self.lower[rows]
@@ -127,14 +127,12 @@ class Bounds:
             upper = self._own(part, labels[doubtful])
             self.upper[rows][doubtful] = upper
             still = upper > lower[doubtful]
-            at_once = rows_at_once(self.x, len(self.offset))
             asked = (start + doubtful[still]).split(at_once), part[still].split(at_once)
             for some, these in zip(*asked, strict=True):
                 self._ask(some, these, True)
 
     def _ask(self, rows: slice | Tensor, part: Tensor, bounded: bool) -> None:
         """Find the nearest centre of some rows, and their bounds."""
-        assert self.centers is not None  # set by assign
         score = torch.addmm(self.offset, part, self.centers.T, alpha=-2)
         value, place = least(score)
         self.labels[rows] = place
@@ -145,7 +143,6 @@ class Bounds:
 
     def _own(self, part: Tensor, labels: Tensor) -> Tensor:
         """Distances of rows to their own centres, from above."""
-        assert self.centers is not None  # set by assign
         ways = part - self.centers[labels]
         return torch.linalg.vector_norm(ways, dim=1) * (1 + self.slack)
 

@@ -191,7 +191,7 @@ def test_nothing_that_an_object_does_is_an_error():
         assert described(odd) == described(odd)
 
 
-def test_sets_in_texts_and_orders_of_keys_do_not_matter():
+def test_orders_of_keys_do_not_matter():
     assert described({"a": 1, "b": 2}) == described({"b": 2, "a": 1})
 
 
@@ -247,6 +247,9 @@ class Augment(nn.Module):
         super().__init__()
         self.names = {{"e", "f", "g", "h"}}
         self.other = lambda x: helped(x)
+
+    def extra_repr(self):
+        return str(self.names)
 
     @staticmethod
     def forward(x):
