@@ -28,8 +28,8 @@ def digits():
     return images, target
 
 
-# Width of ConvNet, and a quarter of it.
-WIDE, NARROW = (32,), (8,)
+# Width of ConvNet, half and a quarter of it.
+WIDE, HALF, NARROW = (32,), (16,), (8,)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,6 +44,12 @@ def narrow():
 def wide(monkeypatch):
     """Undo `narrow`, for what is learned and for processes that do not know of it."""
     monkeypatch.setattr(ConvNet.__init__, "__defaults__", WIDE)
+
+
+@pytest.fixture
+def half_wide(monkeypatch):
+    """Let real images be learned in a third of the time; slow tests do so in full width."""
+    monkeypatch.setattr(ConvNet.__init__, "__defaults__", HALF)
 
 
 @pytest.fixture

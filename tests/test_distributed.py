@@ -289,7 +289,8 @@ def broken_off(case, folder):
     try:
         fit(case, checkpoint=folder, callbacks=[Crash()])
     except RuntimeError:
-        assert (folder / "stage1.previous.safetensors").exists()
+        if os.environ["RANK"] == "0":  # which has written it when it ends; the other may be earlier
+            assert (folder / "stage1.previous.safetensors").exists()
         return fit(case, checkpoint=folder)
     raise AssertionError("there was no crash")
 

@@ -2,12 +2,16 @@
 
 import ast
 import re
+import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+QUICKSTART = ROOT / "examples" / "quickstart.py"
 
 
 def blocks(language):
@@ -19,10 +23,25 @@ def statements(source):
 
 
 def test_the_first_block_is_the_quickstart():
-    example = (ROOT / "examples" / "quickstart.py").read_text(encoding="utf-8")
+    example = QUICKSTART.read_text(encoding="utf-8")
     assert blocks("python")[0] in example
     # Beyond it the example has its docstring, its import of sys and its file name.
     assert len(statements(example)) == len(statements(blocks("python")[0])) + 3
+
+
+@pytest.mark.filterwarnings("ignore::skdeepclust.CollapseWarning")  # hardly trained
+def test_the_example_keeps_its_picture(in_brief, monkeypatch):
+    monkeypatch.setattr("sys.argv", [str(QUICKSTART), "digits.png"])
+    runpy.run_path(str(QUICKSTART), run_name="__main__")
+    assert Path("digits.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_the_example_finds_the_digits():
+    run = subprocess.run(
+        [sys.executable, QUICKSTART], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert ast.literal_eval(run.stdout)["acc"] >= 0.93
 
 
 @pytest.mark.filterwarnings("ignore::skdeepclust.CollapseWarning")  # hardly trained

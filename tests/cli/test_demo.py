@@ -24,6 +24,9 @@ def few_digits(monkeypatch):
     )
 
 
+BRIEF = ["--epochs", "1", "--jobs", "1"]
+
+
 def refuse(*args, **kwargs):
     raise AssertionError("training began")
 
@@ -55,7 +58,7 @@ def test_the_module_runs_and_knows_its_version():
 
 def test_demo_prints_a_table_and_draws_a_picture(few_digits, tmp_path, capfd):
     path = tmp_path / "picture.png"
-    assert cli.main(["demo", "--out", str(path), "--epochs", "1", "--seed", "3"]) == 0
+    assert cli.main(["demo", "--out", str(path), *BRIEF, "--seed", "3"]) == 0
 
     out, err = capfd.readouterr()
     lines = out.splitlines()
@@ -90,7 +93,7 @@ def test_demo_takes_a_third_of_the_epochs(few_digits, monkeypatch, capsys):
 def test_demo_shows_a_progress_bar_on_a_terminal(few_digits, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setattr(demo, "_picture", lambda *_: None)
-    assert cli.main(["demo", "--epochs", "1", "--jobs", "1"]) == 0
+    assert cli.main(["demo", *BRIEF]) == 0
     assert "step/s" in capsys.readouterr().err
 
 
@@ -153,7 +156,7 @@ def test_ctrl_c_ends_the_demo(where, few_digits, capsys, monkeypatch, recwarn):
         monkeypatch.setattr(ObjectiveNet, "train_step", interrupt)
     else:
         monkeypatch.setattr(demo, "_picture", interrupt)
-    assert cli.main(["demo", "--epochs", "1", "--jobs", "1"]) == 130
+    assert cli.main(["demo", *BRIEF]) == 130
     assert "Interrupted" in capsys.readouterr().err
     assert not [w for w in recwarn if "interrupted" in str(w.message)]
 

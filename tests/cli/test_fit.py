@@ -190,15 +190,25 @@ def stop(*args):
     raise KeyboardInterrupt("Stopped")
 
 
-def test_ctrl_c_is_told_once(photos, capsys, monkeypatch):
-    step = ObjectiveNet.train_step
+@pytest.fixture
+def signalled(monkeypatch):
+    """Let a signal come in the second epoch of a training, and to be over after that."""
 
-    def interrupt(net, *args, **kwargs):
-        if net.run.epoch == 1:
-            raise KeyboardInterrupt
-        return step(net, *args, **kwargs)
+    def prepare(by):
+        step, sent = ObjectiveNet.train_step, []
 
-    monkeypatch.setattr(ObjectiveNet, "train_step", interrupt)
+        def interrupt(net, *args, **kwargs):
+            if net.run.epoch == 1 and not sent:
+                sent.append(os.kill(os.getpid(), by))
+            return step(net, *args, **kwargs)
+
+        monkeypatch.setattr(ObjectiveNet, "train_step", interrupt)
+
+    return prepare
+
+
+def test_ctrl_c_is_told_once(photos, capsys, signalled):
+    signalled(signal.SIGINT)
     assert cli.main(["fit", "photos", "-k", "3", *FAST]) == 130
     said = "Stopped after 1 of 2 epochs; the same command goes on."
     assert capsys.readouterr().err.split("\n") == ["", said, ""]
@@ -253,40 +263,39 @@ def test_the_heads_of_a_recipe_follow_the_number_of_clusters(photos):
 # -- stopping and going on --------------------------------------------------------------------
 
 
-LONG = ["--method", "cdc", "--epochs", "80", "--set", "backbone=mlp", "--no-report"]
-
-
-def stopped(stage, *args, by=signal.SIGINT, status=130):
-    """What a run says that a signal stops once a stage has left a state."""
-    command = [sys.executable, "-m", "skdeepclust", *args]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    run = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    state = Path("photos_clusters/checkpoint", stage)
-    while run.poll() is None and not any(state.glob("*.safetensors")):
-        time.sleep(0.02)
-    run.send_signal(by)
-    words = run.communicate(timeout=60)[1].strip()
-    assert run.returncode == status
-    return words
+LONG = ["--method", "cdc", "--epochs", "40", "--set", "backbone=mlp", "--no-report"]
 
 
 def test_ctrl_c_is_gone_on_from(photos, capsys):
     command = ["fit", "photos", "-k", "3", *LONG]
-    assert stopped("run", *command).endswith("the same command goes on.")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = [sys.executable, "-m", "skdeepclust", *command]
+    run = subprocess.Popen(process, env=environment, stderr=subprocess.PIPE, text=True)
+    state = Path("photos_clusters/checkpoint/run")
+    while run.poll() is None and not any(state.glob("*.safetensors")):
+        time.sleep(0.02)
+    run.send_signal(signal.SIGINT)
+    assert run.communicate(timeout=60)[1].strip().endswith("the same command goes on.")
+    assert run.returncode == 130
 
     assert cli.main([*command, "--json"]) == 0
     out, err = capsys.readouterr()
-    assert "Going on with the run in photos_clusters" in err and json.loads(out)["epochs"] == 80
+    assert "Going on with the run in photos_clusters" in err and json.loads(out)["epochs"] == 40
     assert len(rows("photos_clusters/labels.csv")) == 60
 
 
-def test_sigterm_says_how_to_go_on(photos):
-    words = stopped("run", "fit", "photos", *LONG, by=signal.SIGTERM, status=143)
-    assert words.endswith("Terminated; the same command goes on.")
+def test_sigterm_says_how_to_go_on(photos, capsys, signalled):
+    signalled(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["fit", "photos", *FAST])
+    assert ended.value.code == 143
+    assert capsys.readouterr().err.strip().endswith("Terminated; the same command goes on.")
 
 
-def test_ctrl_c_stops_the_choice_of_a_number_too(photos):
-    words = stopped("choice", "fit", "photos", "-k", "2-4", "--overwrite", *LONG)
+def test_ctrl_c_stops_the_choice_of_a_number_too(photos, capsys, signalled):
+    signalled(signal.SIGINT)
+    assert cli.main(["fit", "photos", "-k", "2-4", "--overwrite", *FAST]) == 130
+    words = capsys.readouterr().err.strip()
     assert words.endswith("the same command without --overwrite goes on.")
     assert not Path("photos_clusters/checkpoint/run").exists()
 

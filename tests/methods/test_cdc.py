@@ -775,7 +775,7 @@ class Balance(Callback):
         self.entropies[-1].append(float(torch.special.entr(p).sum()) / math.log(k))
 
 
-@pytest.mark.usefixtures("wide")
+@pytest.mark.usefixtures("half_wide")
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("early_heads", [None, pytest.param((), marks=pytest.mark.slow)])
 def test_digits_are_balanced_and_agree_between_views(early_heads):
