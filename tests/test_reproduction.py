@@ -136,6 +136,7 @@ def test_a_signal_leaves_a_state(script, whole, tmp_path, number, monkeypatch):
     assert len(row["slices"]) == 2 and lasting(row) == lasting(unbroken)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(script, whole, tmp_path):
     unbroken = whole("idfd")
     arguments = [*DIGITS, "--method", "idfd", *places(tmp_path)]

@@ -62,7 +62,9 @@ def test_the_step_is_one_graph_and_trains_alike(method, traced):
     assert compiled.net_.objective._compiled_call_impl is None
 
 
-@two_methods
+@pytest.mark.parametrize(
+    "method", [METHODS[0], pytest.param(skdeepclust.ProPosClustering, marks=pytest.mark.slow)]
+)
 def test_norms_over_less_than_the_batch_train_alike(method, traced):
     """Compiled code takes all of them at once; in float64, see below."""
     params = {"norm_batch_size": 12, "precision": "float64", "max_epochs": 3}
