@@ -4,9 +4,9 @@
     python asv_bench/faults.py --only flips --scale 0.01
     python asv_bench/faults.py --table                                 # into docs/reliability.md
 
-Each part prints what it did and what it found; ``passed`` is how many did as they should. CI runs
-samples of the same as tests. Reads the digits of scikit-learn, needs no network, but what
-``pip install ".[test]"`` installs.
+Each part prints what it did and what it found; ``passed`` is how many did as they should. Tests,
+some of them slow, run samples of the same. Reads the digits of scikit-learn, needs no network, but
+what ``pip install ".[test]"`` installs.
 """
 
 import argparse

@@ -34,7 +34,7 @@ ODD["all at once"] = (
 )
 
 
-def work(missing, methods):
+def work(missing):
     """Each method trains, goes on, predicts, is saved and loaded; what comes of it, in short."""
     from PIL import Image
 
@@ -46,7 +46,7 @@ def work(missing, methods):
         files.mkdir()
         for i, pixels in enumerate(X):
             Image.fromarray(pixels).save(files / f"{i:02d}.png")
-        for name in methods.split(","):
+        for name in skdeepclust.METHODS:
             params = TINY | {"checkpoint": Path(folder, name), "image_shape": (1, 8, 8)}
             make(name, **params).fit(files)
             model = make(name, **params).fit(files)
@@ -59,13 +59,13 @@ def work(missing, methods):
     print(digest.hexdigest())
 
 
-def outcome(name, demo=False, methods=skdeepclust.METHODS):
+def outcome(name, demo=False):
     """What `work` tells in these circumstances, or which picture ``skdeepclust demo`` makes."""
     environment, options, missing = ODD[name] if name else ({}, [], [])
     root = str(HERE.parents[1])
     environment = os.environ | {"PYTHONWARNINGS": "ignore", "PYTHONPATH": root} | environment
     with tempfile.TemporaryDirectory() as folder:
-        what = [str(HERE), ",".join(missing), ",".join(methods)]
+        what = [str(HERE), ",".join(missing)]
         if demo:
             what = ["-m", "skdeepclust", "demo", "--epochs=1", "--jobs=1", "--out=demo.png"]
         done = subprocess.run(

@@ -48,7 +48,7 @@ def wide(monkeypatch):
 
 @pytest.fixture
 def half_wide(monkeypatch):
-    """Let real images be learned in a third of the time; slow tests do so in full width."""
+    """Let real images be learned in less time."""
     monkeypatch.setattr(ConvNet.__init__, "__defaults__", HALF)
 
 

@@ -18,7 +18,7 @@ BARS = {  # of default parameters (marked slow)
     "CDCClustering": 0.95,
 }
 # Epochs and bar at half the width, in every run. Tests of SeCu and CDC ask more of such a training,
-# and this, too. What the demo reaches .ci/run checks.
+# and this, too. `.ci/run` asks more of the methods in the demo, in a third of the default epochs.
 FEW_EPOCHS = {"IDFDClustering": (10, 0.70), "ProPosClustering": (12, 0.70)}
 SECONDS = 60  # on two idle cores
 

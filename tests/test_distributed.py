@@ -289,7 +289,7 @@ def broken_off(case, folder):
     try:
         fit(case, checkpoint=folder, callbacks=[Crash()])
     except RuntimeError:
-        if os.environ["RANK"] == "0":  # which has written it when it ends; the other may be earlier
+        if os.environ["RANK"] == "0":  # it writes that; the other one may get here first
             assert (folder / "stage1.previous.safetensors").exists()
         return fit(case, checkpoint=folder)
     raise AssertionError("there was no crash")

@@ -127,7 +127,7 @@ def test_importing_the_package_loads_nothing_heavy():
     ("modules", "heavy"),
     [
         ("skdeepclust.datasets, skdeepclust.metrics", {"torch"}),
-        # nor the compiler, what draws, and the networks and formats of others
+        # neither the compiler nor matplotlib, nor others' networks and formats
         (
             "skdeepclust.methods.idfd, skdeepclust.inspection",
             {"torch._dynamo", "matplotlib", "timm", "pillow_heif"},

@@ -78,7 +78,7 @@ def test_round_trip(fitted, X, path):
         {"precision": "float64"},
         {"freeze_backbone": True, "backbone": "convnet"},
         {"freeze_backbone": True, "backbone": "convnet", "augment": "features"},
-        {"hidden_dim": 12},
+        {"hidden_dim": 12, "embedding_dim": 7},
     ],
     ids=str,
 )
@@ -87,7 +87,7 @@ def test_round_trip_with(method, params, X, path):
 
 
 def test_round_trip_with_a_large_network(X, path):
-    params = {"backbone": "resnet18", "embedding_dim": 7, "max_epochs": 1}
+    params = {"backbone": "resnet18", "max_epochs": 1}
     assert_loads(ProPosClustering(5, **QUICK | params).fit(X[:40]), X[:40], path)
 
 

@@ -1,6 +1,7 @@
-"""What README.md shows works, and is what the example and the CI run."""
+"""What README.md shows works, is what the example runs, and the commands are those of CI."""
 
 import ast
+import os
 import re
 import runpy
 import subprocess
@@ -8,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import skdeepclust
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -31,16 +34,20 @@ def test_the_first_block_is_the_quickstart():
 
 @pytest.mark.filterwarnings("ignore::skdeepclust.CollapseWarning")  # hardly trained
 def test_the_example_keeps_its_picture(in_brief, monkeypatch):
+    import matplotlib
+
+    matplotlib.use("Agg")
     monkeypatch.setattr("sys.argv", [str(QUICKSTART), "digits.png"])
     runpy.run_path(str(QUICKSTART), run_name="__main__")
     assert Path("digits.png").read_bytes().startswith(b"\x89PNG")
+    matplotlib.pyplot.close("all")
 
 
 @pytest.mark.slow
 def test_the_example_finds_the_digits():
-    run = subprocess.run(
-        [sys.executable, QUICKSTART], cwd=ROOT, check=True, capture_output=True, text=True
-    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"}
+    command = [sys.executable, QUICKSTART]
+    run = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     assert ast.literal_eval(run.stdout)["acc"] >= 0.93
 
 
@@ -68,6 +75,12 @@ def test_all_python_blocks_run_in_order(in_brief):
 )
 def test_the_commands_that_ci_runs(marker, command):
     assert README.count(f"{marker}\n```bash\n{command}\n```\n") == 1
+
+
+def test_ci_has_a_bar_for_every_method_of_the_demo():
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    bars = script.partition("<<'    bars'\n")[2].partition("    bars\n")[0]
+    assert {line.split()[0] for line in bars.splitlines()} == skdeepclust.METHODS.keys()
 
 
 def test_there_is_a_place_for_the_results():

@@ -131,9 +131,9 @@ class ClusterConfusionDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        titles, rows = encode_classes(y)
-        labels = check_labels(labels, len(rows))
+        labels = check_labels(labels, np.asarray(labels).size)
         clusters, names = order_clusters(labels, y)
+        titles, rows = encode_classes(y)
         order, counts = confusion(rows, titles, labels, clusters, names)
         return cls(
             counts,

@@ -138,9 +138,16 @@ class TrainingCurvesDisplay:
         ------
         ValueError
             If there is no epoch, or no number of a name in `quantities`.
+        TypeError
+            If `history` holds anything but dicts.
         """
         if not len(history):
             raise ValueError("history holds no epoch: nothing was trained")
+        if not all(isinstance(row, Mapping) for row in history):
+            raise TypeError(
+                "history must hold a dict for each epoch; of a DataFrame of pandas pass "
+                "history.to_dict('records')"
+            )
         known = names_of(history)
         shown = [quantities] if isinstance(quantities, str) else quantities
         if shown is None:

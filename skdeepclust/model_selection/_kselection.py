@@ -410,7 +410,7 @@ def _numbers(n_clusters: Iterable[int] | int | None) -> list[int] | None:
     """Numbers that were asked for, ascending; None where the samples are to settle them."""
     if n_clusters is None:
         return None
-    if isinstance(n_clusters, Iterable) and not isinstance(n_clusters, str):
+    if np.iterable(n_clusters) and not isinstance(n_clusters, str):
         ks, least = list(n_clusters), _LEAST
     else:
         ks, least = [n_clusters], 1

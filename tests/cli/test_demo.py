@@ -74,6 +74,14 @@ def test_demo_prints_a_table_and_draws_a_picture(few_digits, tmp_path, capfd):
     assert "step/s" not in err  # no progress bar in a log file
 
 
+@pytest.mark.slow  # .ci/run trains two at once, too
+def test_methods_train_side_by_side(few_digits, capfd, monkeypatch):
+    monkeypatch.setattr(demo, "_picture", lambda *_: None)
+    assert cli.main(["demo", "--epochs", "1", "--jobs", "2"]) == 0
+    names = [line.split(":")[0] for line in capfd.readouterr().out.splitlines() if " ACC " in line]
+    assert [n for n in names if n in skdeepclust.METHODS] == [*skdeepclust.METHODS]
+
+
 def test_demo_takes_a_third_of_the_epochs(few_digits, monkeypatch, capsys):
     asked = {}
 

@@ -192,7 +192,7 @@ def stop(*args):
 
 @pytest.fixture
 def signalled(monkeypatch):
-    """Let a signal come in the second epoch of a training, and to be over after that."""
+    """Send a signal in the second epoch of a training, once."""
 
     def prepare(by):
         step, sent = ObjectiveNet.train_step, []

@@ -102,7 +102,8 @@ def test_from_an_estimator(digits):
 @pytest.mark.parametrize(
     ("y", "labels", "message"),
     [
-        ([0, 1], [0], "labels must have shape"),
+        ([0, 1], [0, 1, 1], "y must hold one class for each of 3 samples"),
+        ([0, 1], [[0, 1]], "labels must have shape"),
         ([0, 1], [0.0, 1.0], "labels must be integers"),
         ([0, 1], [-1, -1], "no sample"),
         ([[0, 1], [1, 0]], [0, 1], "y must hold one class for each"),

@@ -84,6 +84,15 @@ def test_given_axes_are_used(history):
     assert one.plot().axes_[0] is not axes[0]
 
 
+def test_a_table_is_told_how_to_be_passed(history):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    table = pandas.DataFrame(history)
+    with pytest.raises(TypeError, match=r"pass history\.to_dict\('records'\)"):
+        TrainingCurvesDisplay.from_history(table)
+    display = TrainingCurvesDisplay.from_history(table.to_dict("records"))
+    assert titles(display) == titles(TrainingCurvesDisplay.from_history(history))
+
+
 def test_from_a_deep_clusterer(digits):
     model = IDFDClustering(10, backbone="mlp", max_epochs=2, random_state=0).fit(digits[0])
     display = TrainingCurvesDisplay.from_estimator(model)

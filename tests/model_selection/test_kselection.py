@@ -404,6 +404,7 @@ def test_the_default_range_suits_few_samples(n, criterion):
         ([2, 2.5], "n_clusters must be integers"),
         ([True, 3], "n_clusters must be integers"),
         ("23", "n_clusters must be integers"),
+        (np.array(3), "n_clusters must be integers"),
         (2.0, "n_clusters must be integers"),
         ([[2, 3]], "n_clusters must be integers"),
         ([2, 400], "n_clusters=400 must be less than n_samples=400"),
