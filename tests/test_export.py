@@ -63,7 +63,7 @@ CASES = [
     ("SeCuClustering", "floats", {"self_label_epochs": 1}),
     ("CDCClustering", "images", {"backbone": "convnet", "freeze_backbone": True}),
     ("IDFDClustering", "vectors", {"norm_batch_size": 8}),
-    ("ProPosClustering", "vectors", {}),
+    pytest.param("ProPosClustering", "vectors", {}, marks=pytest.mark.slow),
     pytest.param("SeCuClustering", "vectors", {}, marks=pytest.mark.slow),
     pytest.param("CDCClustering", "vectors", {}, marks=pytest.mark.slow),
     pytest.param(

@@ -213,8 +213,8 @@ def test_loss_at_the_start(n, value):
     loss = float(instance_discrimination(z, bank, torch.arange(64)))
     assert value == pytest.approx(math.log(n) + 1 / 256, abs=1e-4)
     assert loss == pytest.approx(value, abs=0.02)
-    many = normal(1000, 128, seed=2)  # at another temperature the second term is larger
-    loss = float(instance_discrimination(many, bank, torch.arange(1000), 0.2))
+    many = normal(300, 128, seed=2)  # at another temperature the second term is larger
+    loss = float(instance_discrimination(many, bank, torch.arange(300), 0.2))
     assert loss == pytest.approx(math.log(n) + 1 / (256 * 0.2**2), abs=0.05)
 
 
