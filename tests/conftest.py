@@ -54,7 +54,11 @@ def half_wide(monkeypatch):
 
 @pytest.fixture
 def in_brief(monkeypatch, tmp_path):
-    """Make examples quick: few images, an epoch, no network; in a folder with photographs."""
+    """Make examples quick: few images, an epoch, no network; in a folder with photographs.
+
+    What they draw is in no window, and closed after them.
+    """
+    import matplotlib.pyplot as plt
     from PIL import Image
     from sklearn.utils import Bunch
     from torchvision.models import resnet18
@@ -85,3 +89,6 @@ def in_brief(monkeypatch, tmp_path):
         made(self, *args, **kwargs | {"max_epochs": 1})
 
     monkeypatch.setattr(ObjectiveNet, "__init__", one_epoch)
+    plt.switch_backend("Agg")
+    yield
+    plt.close("all")

@@ -119,9 +119,6 @@ GIVEN = {
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 @pytest.mark.parametrize("page", PAGES)
 def test_the_code_of_a_page_runs(page, in_brief, monkeypatch):
-    import matplotlib.pyplot as plt
-
-    plt.switch_backend("Agg")
     monkeypatch.setattr("skdeepclust.model_selection._kselection._HALVES", 2)
     given = {"__name__": "page"}
     if page in GIVEN:
@@ -131,7 +128,6 @@ def test_the_code_of_a_page_runs(page, in_brief, monkeypatch):
             line = (DOCS / page).read_text(encoding="utf-8")[: block.start("code")].count("\n")
             code = re.sub("|".join(map(re.escape, BRIEF)), lambda m: BRIEF[m[0]], block["code"])
             exec(compile("\n" * line + code, page, "exec"), given)
-    plt.close("all")
 
 
 def test_hardly_any_code_is_left_out():

@@ -34,13 +34,9 @@ def test_the_first_block_is_the_quickstart():
 
 @pytest.mark.filterwarnings("ignore::skdeepclust.CollapseWarning")  # hardly trained
 def test_the_example_keeps_its_picture(in_brief, monkeypatch):
-    import matplotlib
-
-    matplotlib.use("Agg")
     monkeypatch.setattr("sys.argv", [str(QUICKSTART), "digits.png"])
     runpy.run_path(str(QUICKSTART), run_name="__main__")
     assert Path("digits.png").read_bytes().startswith(b"\x89PNG")
-    matplotlib.pyplot.close("all")
 
 
 @pytest.mark.slow
@@ -53,9 +49,6 @@ def test_the_example_finds_the_digits():
 
 @pytest.mark.filterwarnings("ignore::skdeepclust.CollapseWarning")  # hardly trained
 def test_all_python_blocks_run_in_order(in_brief):
-    import matplotlib
-
-    matplotlib.use("Agg")
     Path("photographs/broken.jpg").write_bytes(b"")
     names = {}
     exec(compile("".join(blocks("python")), "README.md", "exec"), names)
@@ -63,7 +56,6 @@ def test_all_python_blocks_run_in_order(in_brief):
     assert len(names["labels"]) == 200
     assert names["photos"].labels_.tolist().count(-1) == len(names["photos"].skipped_) == 1
     assert names["model"].image_shape_in_ == (3, 32, 32)
-    matplotlib.pyplot.close("all")
 
 
 @pytest.mark.parametrize(

@@ -263,11 +263,8 @@ def test_the_heads_of_a_recipe_follow_the_number_of_clusters(photos):
 # -- stopping and going on --------------------------------------------------------------------
 
 
-LONG = ["--method", "cdc", "--epochs", "40", "--set", "backbone=mlp", "--no-report"]
-
-
 def test_ctrl_c_is_gone_on_from(photos, capsys):
-    command = ["fit", "photos", "-k", "3", *LONG]
+    command = ["fit", "photos", "-k", "3", "--no-report", *FAST, "--epochs", "40"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     process = [sys.executable, "-m", "skdeepclust", *command]
     run = subprocess.Popen(process, env=environment, stderr=subprocess.PIPE, text=True)
