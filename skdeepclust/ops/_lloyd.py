@@ -38,6 +38,8 @@ class Rounds:
         Runs and clusters, (runs, K).
     spherical : bool
         Whether centres are of norm 1.
+    relaxation : float
+        How far centres go, in units of the way to their means.
 
     Notes
     -----
@@ -45,8 +47,16 @@ class Rounds:
     time: each program adds up a part of the rows, and the last kernel the parts.
     """
 
-    def __init__(self, rows: Tensor, mean: Tensor, shape: tuple[int, int], spherical: bool):
-        self.rows, self.mean, self.shape, self.spherical = rows, mean, shape, spherical
+    def __init__(
+        self,
+        rows: Tensor,
+        mean: Tensor,
+        shape: tuple[int, int],
+        spherical: bool,
+        relaxation: float,
+    ):
+        self.rows, self.mean, self.shape = rows, mean, shape
+        self.spherical, self.relaxation = spherical, relaxation
         (n, dim), (runs, k) = rows.shape, shape
         self._side_k, self._side_d = (
             min(_TILE, max(_LEAST, next_power_of_2(size))) for size in (k, dim)
@@ -66,7 +76,7 @@ class Rounds:
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, centers: Tensor) -> tuple[Tensor, Tensor]:
-        """Means of the rows nearest to each centre, and how far they have moved.
+        """Centres on their way to the means of the rows nearest to each, and beyond.
 
         Parameters
         ----------
@@ -75,11 +85,11 @@ class Rounds:
 
         Returns
         -------
-        means : Tensor of shape (runs, K, dim)
+        moved : Tensor of shape (runs, K, dim)
             Of norm 1 if `spherical`; without any rows a centre stays.
         figures : Tensor of shape (2, runs)
-            Squared way of the centres of each run, summed, and its inertia before they moved,
-            but for a constant.
+            Squared way from the centres of each run to the means, summed, and its inertia before
+            they moved, but for a constant.
 
         The next call overwrites both.
         """
@@ -136,7 +146,7 @@ class Rounds:
         _move[(runs * k,)](
             self._sums, self._sizes, self.mean, self._centers, self._way, self._halves,
             self._squares, self._parts, runs * k, dim, self.spherical,
-            max(1, _AT_ONCE // width), width, num_warps=8,
+            self.relaxation, max(1, _AT_ONCE // width), width, num_warps=8,
         )  # fmt: skip
         torch.sum(self._way, 1, out=self._figures[0])
         torch.sum(self._scores, 0, out=self._figures[1])
@@ -229,9 +239,9 @@ def _add(
 def _move(
     sums, sizes, mean, centers, way, halves, squares,
     parts, count, dim,
-    SPHERICAL: tl.constexpr, TILE_P: tl.constexpr, WIDTH: tl.constexpr,
+    SPHERICAL: tl.constexpr, RELAXATION: tl.constexpr, TILE_P: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """One centre to the mean of its members, of which the parts are added."""
+    """One centre towards the mean of its members, of which the parts are added, and past it."""
     center = tl.program_id(0)
     column = tl.arange(0, WIDTH)
     known = column < dim
@@ -253,8 +263,12 @@ def _move(
     if SPHERICAL:
         new = new / tl.maximum(tl.sqrt(tl.sum(new * new, 0)), 1e-12)
     new = tl.where(size > 0, new, old)
-    tl.store(centers + center * dim + column, new, mask=known)
     tl.store(way + center, tl.sum((new - old) * (new - old), 0))
+    if RELAXATION != 1:
+        new = old + RELAXATION * (new - old)
+        if SPHERICAL:
+            new = new / tl.maximum(tl.sqrt(tl.sum(new * new, 0)), 1e-12)
+    tl.store(centers + center * dim + column, new, mask=known)
     half = (new - origin).to(halves.dtype.element_ty)
     tl.store(halves + center * dim + column, half, mask=known)
     exact = half.to(tl.float32)

@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from skdeepclust.metrics import clustering_accuracy
@@ -65,6 +66,42 @@ def test_lloyd_is_scikit_learns_from_equal_centres(seed, tol):
     np.testing.assert_array_equal(labels, peer.labels_)
     np.testing.assert_allclose(centers, peer.cluster_centers_, rtol=0, atol=1e-10)
     assert float(inertia) == pytest.approx(peer.inertia_, rel=1e-10)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("max_iter", [1, 2, 3, 8, 100])
+def test_many_centres_go_past_their_means_until_they_settle(metric, max_iter):
+    x, k = normal(900, 3), 64
+    spherical = metric == "cosine"
+    rows = F.normalize(x, dim=1) if spherical else x
+    centers = rows[:k]
+    settling = 0.1 * float(rows.var(0, correction=0).mean())
+    for done in range(1, max_iter + 1):
+        labels = torch.cdist(rows, centers).argmin(1)
+        means = torch.stack([rows[labels == c].mean(0) for c in range(k)])
+        means = F.normalize(means, dim=1) if spherical else means
+        way = means - centers
+        if way.square().sum() <= settling or done == max_iter:
+            centers = means
+        else:
+            centers = centers + 1.7 * way
+            centers = F.normalize(centers, dim=1) if spherical else centers
+        if not way.any():
+            break
+    found, labels, _ = kmeans(x, k, metric=metric, init=x[:k], max_iter=max_iter, tol=0)
+    np.testing.assert_allclose(found, centers, rtol=0, atol=1e-10)
+    np.testing.assert_array_equal(labels, torch.cdist(rows, centers).argmin(1))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("k", [64, 200])
+def test_fifteen_rounds_reach_what_scikit_learn_does_in_twenty_five(k, seed):
+    pixels = load_digits().data
+    init = np.random.default_rng(seed).choice(pixels, k, replace=False)
+    how = {"max_iter": 25, "tol": 0, "n_init": 1, "algorithm": "lloyd"}
+    peer = KMeans(k, init=init, **how).fit(pixels).inertia_
+    x, start = torch.from_numpy(pixels), torch.from_numpy(init)
+    assert kmeans(x, k, init=start, max_iter=15, tol=0)[2] <= 1.001 * peer
 
 
 def test_inertia_and_labels_belong_to_the_centres_returned():
