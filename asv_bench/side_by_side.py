@@ -154,7 +154,7 @@ def _lloyd(n, dim, k):
 
     from skdeepclust.ops.kmeans import kmeans as ours
 
-    iterations = 25 if k < 64 else 15  # which end lower, as the table shows
+    iterations = 25 if k < 64 else 10  # which end lower, as the table shows
     x = _data(n, dim)
     rows, init, inertia = x.numpy(), x[:k].clone(), {}
 
