@@ -12,6 +12,7 @@ from torch import Tensor
 
 from skdeepclust.ops._bounds import Bounds
 from skdeepclust.ops._nearest import least, on_cpu, rows_at_once
+from skdeepclust.ops._seeding import initial_centers
 from skdeepclust.ops.count import count_labels
 from skdeepclust.ops.precision import fast_bfloat16
 
@@ -20,16 +21,12 @@ __all__ = ["first_least", "kmeans"]
 # Centres (runs, K, dim) -> those of the next round; their shift, and what is to fall, (2, runs).
 _Round: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 
-# Elements of the largest temporary of seeding (rows x runs x candidates): 32 MiB in float32.
-_BUDGET = 1 << 23
 # Multiplications of an assignment from which on a half-precision one pays, and one by kernels of
 # our own, the most rounds of that kind, and the shift, in variances, at which full precision takes
 # over; rounds without progress that end either kind.
 _LARGE, _LARGE_FUSED, _ROUGH_ROUNDS, _ROUGH_TOL, _STALE_ROUNDS = 1 << 29, 1 << 26, 24, 1e-3, 3
 # Columns that our own kernels can hold, and elements of centres that they can count.
 _MOST_DIM, _MOST_ELEMENTS = 1 << 12, 1 << 31
-# Rows that seeds are drawn from: so many, or more where there are many clusters.
-_SEED_ROWS, _SEED_ROWS_PER_CLUSTER = 1 << 14, 50
 # Elements of x from which on sums over its rows are faster cluster by cluster than row by row; and
 # clusters from which on they are on an accelerator faster than a product.
 _OUT_OF_CACHE, _MANY = 1 << 22, 100
@@ -134,7 +131,7 @@ def kmeans(
         origin = None if spherical else _far_mean(x)
         if origin is not None:
             x, init = x - origin, None if init is None else init.to(x) - origin
-        centers = _initial_centers(x, n_clusters, init, n_init, spherical, generator)
+        centers = initial_centers(x, n_clusters, init, n_init, spherical, generator)
         centers, labels, inertia = _lloyd(x, centers, spherical, max_iter, tol)
         if origin is not None:
             centers = centers + origin
@@ -196,70 +193,6 @@ def _far_mean(x: Tensor) -> Tensor | None:
     variance, mean = torch.var_mean(x[:_ASKED], dim=0, correction=0)
     spread, far = torch.stack([variance.sum(), mean.square().sum()]).tolist()
     return x.mean(0) if far > _FAR * spread else None
-
-
-def _initial_centers(
-    x: Tensor,
-    n_clusters: int,
-    init: Tensor | None,
-    n_init: int,
-    spherical: bool,
-    generator: torch.Generator | None,
-) -> Tensor:
-    """Centres of all runs, (n_init, K, dim)."""
-    trials = 2 + int(math.log(n_clusters))
-    seeded = n_init if init is None else n_init - 1
-    rows = max(_SEED_ROWS, _SEED_ROWS_PER_CLUSTER * n_clusters)
-    some = x
-    if seeded and rows < len(x):
-        some = x[torch.randperm(len(x), generator=generator, device=x.device)[:rows]]
-    at_once = max(1, _BUDGET // (len(some) * trials))
-    centers = [
-        _seed(some, n_clusters, min(at_once, seeded - start), trials, generator)
-        for start in range(0, seeded, at_once)
-    ]
-    if init is not None:
-        given = F.normalize(init, dim=1) if spherical else init
-        centers.insert(0, given.to(x)[None])
-    return torch.cat(centers)
-
-
-def _seed(
-    x: Tensor, n_clusters: int, runs: int, trials: int, generator: torch.Generator | None
-) -> Tensor:
-    """Greedy k-means++ for `runs` runs at once."""
-    n = len(x)
-    square = (x * x).sum(1)
-    first = torch.randint(n, (runs, 1), generator=generator, device=x.device)
-    chosen = [first]
-    closest = _squared_distances(x, square, first)[:, :, 0]  # (runs, n)
-    for _ in range(1, n_clusters):
-        candidates = _draw(closest, trials, generator)  # (runs, trials)
-        nearer = torch.minimum(
-            _squared_distances(x, square, candidates).transpose(1, 2), closest[:, None]
-        )
-        best = nearer.sum(2).argmin(1, keepdim=True)
-        chosen.append(candidates.gather(1, best))
-        closest = nearer.gather(1, best[:, :, None].expand(-1, -1, n))[:, 0]
-    return x[torch.cat(chosen, 1)]
-
-
-def _squared_distances(x: Tensor, square: Tensor, rows: Tensor) -> Tensor:
-    """Squared distances (runs, n, m) of all samples to the samples `rows` (runs, m)."""
-    twice = 2 * x[rows.flatten()]  # and not x, of which it would make a copy
-    distances = square[:, None] - x @ twice.T + square[rows.flatten()]
-    return distances.clamp_min(0).view(len(x), *rows.shape).permute(1, 0, 2)
-
-
-def _draw(weights: Tensor, size: int, generator: torch.Generator | None) -> Tensor:
-    """`size` column indices for each row of `weights`, drawn in proportion to them."""
-    device = weights.device
-    wide = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64
-    cumulative = weights.to(wide).cumsum(1)
-    draws = torch.rand(len(weights), size, generator=generator, device=device, dtype=wide)
-    # right=True never lands on a column of weight zero while any weight is positive.
-    found = torch.searchsorted(cumulative, draws * cumulative[:, -1:], right=True)
-    return found.clamp_max(weights.shape[1] - 1)
 
 
 def _lloyd(

@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from skdeepclust.metrics import clustering_accuracy
-from skdeepclust.ops import _nearest
+from skdeepclust.ops import _nearest, _seeding
 from skdeepclust.ops import kmeans as module
 from skdeepclust.ops.kmeans import kmeans
 
@@ -236,7 +236,7 @@ def test_chunks_change_nothing(monkeypatch, budget, n_init):
     x = torch.randint(-9, 10, (150, 4), generator=seeded()).double()
     init = x[:5].clone()
     whole = kmeans(x, 5, init=init, n_init=n_init, generator=seeded())
-    monkeypatch.setattr(module, "_BUDGET", budget)
+    monkeypatch.setattr(_seeding, "_BUDGET", budget)
     chunked = kmeans(x, 5, init=init, n_init=n_init, generator=seeded())
     if n_init == 1:  # how many restarts are seeded at once changes the draws
         assert torch.equal(whole[1], chunked[1])
@@ -394,11 +394,11 @@ def test_a_round_on_an_accelerator_launches_little(monkeypatch, many):
 
 def test_seeds_of_many_rows_are_drawn_from_a_part(monkeypatch):
     x, y = planted(per_cluster=200)
-    monkeypatch.setattr(module, "_SEED_ROWS", 60)
-    monkeypatch.setattr(module, "_SEED_ROWS_PER_CLUSTER", 1)
+    monkeypatch.setattr(_seeding, "_ROWS", 60)
+    monkeypatch.setattr(_seeding, "_ROWS_PER_CLUSTER", 1)
     rows = []
-    seed = module._seed
-    monkeypatch.setattr(module, "_seed", lambda x, *a: rows.append(len(x)) or seed(x, *a))
+    seed = _seeding._seed
+    monkeypatch.setattr(_seeding, "_seed", lambda x, *a: rows.append(len(x)) or seed(x, *a))
     _, labels, _ = kmeans(x, 6, n_init=3, generator=seeded())
     assert set(rows) == {60}
     assert clustering_accuracy(y.numpy(), labels.numpy()) == 1
@@ -407,9 +407,9 @@ def test_seeds_of_many_rows_are_drawn_from_a_part(monkeypatch):
 @pytest.mark.parametrize(("k", "candidates"), [(2, 2), (3, 3), (7, 3), (8, 4), (20, 4), (21, 5)])
 def test_each_seed_is_the_best_of_its_candidates(monkeypatch, k, candidates):
     """2 + floor(ln K) of them, and the best one leaves the least sum of squared distances."""
-    x, drawn, draw = normal(60, 3), [], module._draw
-    monkeypatch.setattr(module, "_draw", lambda *a: drawn.append(draw(*a)) or drawn[-1])
-    seeds = module._initial_centers(x, k, None, 2, False, seeded())
+    x, drawn, draw = normal(60, 3), [], _seeding._draw
+    monkeypatch.setattr(_seeding, "_draw", lambda *a: drawn.append(draw(*a)) or drawn[-1])
+    seeds = _seeding.initial_centers(x, k, None, 2, False, seeded())
     assert seeds.shape == (2, k, 3) and len(drawn) == k - 1
     for run, centers in enumerate(seeds):
         for j, rows in enumerate(drawn, start=1):
