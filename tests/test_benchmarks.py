@@ -82,7 +82,7 @@ def test_the_gpu_script_measures_and_writes_each_row(script, tmp_path, monkeypat
     assert found["commit"] == "abc" and found["device"] == "cpu"
     training, lloyd, views = found["rows"]
     assert training["views_per_second"] > 0 and not training["compiled"]
-    assert lloyd["lloyd_ms"] > 0 and lloyd["seeding_ms"] > 0 and views["views_per_second"] > 0
+    assert lloyd["of_25_ms"] > 0 and lloyd["seeding_ms"] > 0 and views["views_per_second"] > 0
 
 
 def test_a_failed_row_costs_the_others_nothing(script):
