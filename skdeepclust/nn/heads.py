@@ -2,9 +2,12 @@
 
 import itertools
 
+import torch
 from torch import Tensor, nn
 
 __all__ = ["Encoder", "mlp"]
+
+_HALVES = (torch.bfloat16, torch.float16)
 
 
 def mlp(*dims: int, std: float | None = None) -> nn.Sequential:
@@ -60,4 +63,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, *shape) -> (B, embedding_dim), not normalised."""
-        return self.head(self.backbone(x))
+        features = self.backbone(x)
+        # Of a backbone that casts: autocast takes its own halves, and a plain layer no other dtype.
+        halves = features.dtype in _HALVES and torch.is_autocast_enabled(x.device.type)
+        return self.head(features if halves else features.to(x.dtype))

@@ -53,3 +53,29 @@ def test_an_encoder_is_the_head_on_the_backbone():
     x = torch.randn(6, 2, 3)
     assert torch.equal(encoder(x), encoder.head(x.flatten(1)))
     assert encoder(x).shape == (6, 5)
+
+
+class Cast(nn.Module):
+    num_features = 6
+
+    def __init__(self, dtype):
+        super().__init__()
+        self.linear, self.dtype = nn.Linear(6, 6), dtype
+
+    def forward(self, x):
+        return self.linear(x.flatten(1)).to(self.dtype)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.float32])
+def test_a_backbone_may_return_features_of_another_dtype(dtype, autocast):
+    encoder = Encoder(Cast(dtype), None, 5)
+    x = torch.randn(8, 2, 3, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        z = encoder(x)
+    z.float().square().sum().backward()
+    assert encoder.backbone.linear.weight.grad.any()
+    expected = encoder.head(encoder.backbone.linear(x.flatten(1)))
+    half = autocast or dtype in (torch.float16, torch.bfloat16)
+    torch.testing.assert_close(z.float(), expected, atol=0.02 if half else 1e-6, rtol=0.02)
+    assert z.dtype == (torch.bfloat16 if autocast else torch.float32)
