@@ -104,11 +104,12 @@ def cluster(args, rows, dim, k):
 
 
 def lloyd(x, centers, iterations):
-    """Inertia after so many iterations of the plain algorithm; no cluster may lose all members."""
+    """Inertia after so many iterations of the plain algorithm; a centre without rows stays."""
     for _ in range(iterations):
         labels = torch.cat([torch.cdist(part, centers).argmin(1) for part in x.split(1 << 14)])
         sums = torch.zeros_like(centers).index_add_(0, labels, x)
-        centers = sums / torch.bincount(labels, minlength=len(centers))[:, None]
+        sizes = torch.bincount(labels, minlength=len(centers))[:, None]
+        centers = torch.where(sizes > 0, sums / sizes, centers)
     return sum(
         float(torch.cdist(part, centers).amin(1).square().sum()) for part in x.split(1 << 14)
     )

@@ -82,6 +82,7 @@ def test_the_gpu_script_measures_and_writes_each_row(script, tmp_path, monkeypat
     assert found["commit"] == "abc" and found["device"] == "cpu"
     training, lloyd, views = found["rows"]
     assert training["views_per_second"] > 0 and not training["compiled"]
+    assert -0.05 < lloyd["excess_of_25"] <= lloyd["excess_of_10"] < 0.05
     assert lloyd["of_25_ms"] > 0 and lloyd["seeding_ms"] > 0 and views["views_per_second"] > 0
 
 

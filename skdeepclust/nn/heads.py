@@ -2,12 +2,9 @@
 
 import itertools
 
-import torch
 from torch import Tensor, nn
 
 __all__ = ["Encoder", "mlp"]
-
-_HALVES = (torch.bfloat16, torch.float16)
 
 
 def mlp(*dims: int, std: float | None = None) -> nn.Sequential:
@@ -64,6 +61,4 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, *shape) -> (B, embedding_dim), not normalised."""
         features = self.backbone(x)
-        # Of a backbone that casts: autocast takes its own halves, and a plain layer no other dtype.
-        halves = features.dtype in _HALVES and torch.is_autocast_enabled(x.device.type)
-        return self.head(features if halves else features.to(x.dtype))
+        return self.head(features.to(self.head[-1].weight.dtype))  # whatever a backbone casts to

@@ -6,6 +6,7 @@ Neither the n x K distances nor the n x K memberships are ever written to memory
 
 import threading
 
+import numpy as np
 import torch
 import triton
 import triton.language as tl
@@ -38,8 +39,6 @@ class Rounds:
         Runs and clusters, (runs, K).
     spherical : bool
         Whether centres are of norm 1.
-    relaxation : float
-        How far centres go, in units of the way to their means.
 
     Notes
     -----
@@ -47,16 +46,8 @@ class Rounds:
     time: each program adds up a part of the rows, and the last kernel the parts.
     """
 
-    def __init__(
-        self,
-        rows: Tensor,
-        mean: Tensor,
-        shape: tuple[int, int],
-        spherical: bool,
-        relaxation: float,
-    ):
-        self.rows, self.mean, self.shape = rows, mean, shape
-        self.spherical, self.relaxation = spherical, relaxation
+    def __init__(self, rows: Tensor, mean: Tensor, shape: tuple[int, int], spherical: bool):
+        self.rows, self.mean, self.shape, self.spherical = rows, mean, shape, spherical
         (n, dim), (runs, k) = rows.shape, shape
         self._side_k, self._side_d = (
             min(_TILE, max(_LEAST, next_power_of_2(size))) for size in (k, dim)
@@ -72,16 +63,19 @@ class Rounds:
         self._halves = rows.new_empty(runs, k, dim)  # in half precision, less the mean
         self._squares, self._way = mean.new_empty(2, runs, k)
         self._figures = mean.new_empty(2, runs)
+        self._factors, self._known = mean.new_ones(runs), np.ones(runs)  # here and on the host
         self._rounds = 0
         self._graph: torch.cuda.CUDAGraph | None = None
 
-    def __call__(self, centers: Tensor) -> tuple[Tensor, Tensor]:
-        """Centres on their way to the means of the rows nearest to each, and beyond.
+    def __call__(self, centers: Tensor, factors: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Move centres towards the means of the rows nearest to each.
 
         Parameters
         ----------
         centers : Tensor of shape (runs, K, dim)
             Float32.
+        factors : ndarray of shape (runs,)
+            How far those of each run go, in units of the way to their means.
 
         Returns
         -------
@@ -97,6 +91,9 @@ class Rounds:
             self._centers.copy_(centers)
             self._halves.copy_(self._centers - self.mean)
             self._squares.copy_(self._halves.float().square().sum(2))
+        if not np.array_equal(factors, self._known):
+            self._factors.copy_(torch.as_tensor(factors))
+            self._known = factors
         self._rounds += 1
         with torch.cuda.device_of(self.rows):  # Triton launches on what is the current one
             if self._rounds == _WARM + 1 and self._may_record():
@@ -145,8 +142,8 @@ class Rounds:
         width = next_power_of_2(dim)
         _move[(runs * k,)](
             self._sums, self._sizes, self.mean, self._centers, self._way, self._halves,
-            self._squares, self._parts, runs * k, dim, self.spherical,
-            self.relaxation, max(1, _AT_ONCE // width), width, num_warps=8,
+            self._squares, self._factors, self._parts, runs * k, k, dim, self.spherical,
+            max(1, _AT_ONCE // width), width, num_warps=8,
         )  # fmt: skip
         torch.sum(self._way, 1, out=self._figures[0])
         torch.sum(self._scores, 0, out=self._figures[1])
@@ -235,13 +232,13 @@ def _add(
     tl.store(sizes + place, size, mask=(center < k) & (tl.program_id(1) == 0))
 
 
-@triton.jit(do_not_specialize=["parts", "count"])
+@triton.jit(do_not_specialize=["parts", "count", "k"])
 def _move(
-    sums, sizes, mean, centers, way, halves, squares,
-    parts, count, dim,
-    SPHERICAL: tl.constexpr, RELAXATION: tl.constexpr, TILE_P: tl.constexpr, WIDTH: tl.constexpr,
+    sums, sizes, mean, centers, way, halves, squares, factors,
+    parts, count, k, dim,
+    SPHERICAL: tl.constexpr, TILE_P: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """One centre towards the mean of its members, of which the parts are added, and past it."""
+    """One centre towards the mean of its members, of which the parts are added."""
     center = tl.program_id(0)
     column = tl.arange(0, WIDTH)
     known = column < dim
@@ -264,8 +261,9 @@ def _move(
         new = new / tl.maximum(tl.sqrt(tl.sum(new * new, 0)), 1e-12)
     new = tl.where(size > 0, new, old)
     tl.store(way + center, tl.sum((new - old) * (new - old), 0))
-    if RELAXATION != 1:
-        new = old + RELAXATION * (new - old)
+    factor = tl.load(factors + center // k)
+    if factor != 1:
+        new = old + factor * (new - old)
         if SPHERICAL:
             new = new / tl.maximum(tl.sqrt(tl.sum(new * new, 0)), 1e-12)
     tl.store(centers + center * dim + column, new, mask=known)

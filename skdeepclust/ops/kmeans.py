@@ -18,8 +18,9 @@ from skdeepclust.ops.precision import fast_bfloat16
 
 __all__ = ["first_least", "kmeans"]
 
-# Centres (runs, K, dim) -> those of the next round; their shift, and what is to fall, (2, runs).
-_Round: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
+# Centres (runs, K, dim), and how far those of each run go in units of the way to their means (runs)
+# -> those of the next round; the squared way to the means, and what is to fall, (2, runs).
+_Round: TypeAlias = Callable[[Tensor, np.ndarray], tuple[Tensor, Tensor]]
 
 # Multiplications of an assignment from which on a half-precision one pays, and one by kernels of
 # our own, the most rounds of that kind, and the shift, in variances, at which full precision takes
@@ -36,7 +37,7 @@ _FAR, _ASKED = 100, 256
 # Clusters from which on bounds of distances save a CPU more than they cost.
 _BOUNDED = 64
 # Clusters from which on Lloyd's algorithm is slow to settle; how far centres go then, in units of
-# the way to their means; and the squared shift, in variances, below which they go no farther.
+# the way to their means; and the squared shift, in variances, below which they go just there.
 _SLOW, _RELAXATION, _SETTLING = 64, 1.7, 0.1
 
 
@@ -100,12 +101,13 @@ def kmeans(
     than rounding. Rows that are far from the origin for their spread are centred first.
     The distances, n x K for each run, are never held whole. Of many rows and clusters a CPU, once
     the centres move little, asks only for rows whose label is in doubt, by bounds [2]_, with the
-    same result. From 64 clusters on, centres go 1.7 times the way to their means until they shift
-    little or the last round has come: the inertia falls with every factor below 2 [3]_, and with
-    this one in fewer rounds. Large problems on hardware that multiplies bfloat16 fast begin with
-    up to 24 rounds of bfloat16 distances and float32 sums, as long as the centres move less and
-    less, or, on CUDA with Triton, where sums are of bfloat16 rows, the inertia falls; the last
-    round and always the labels and the inertia are of full precision.
+    same result. From 64 clusters on, centres go 1.7 times the way to their means, as overrelaxed
+    bounds do [3]_, until they shift little or the last round has come. The inertia falls with every
+    factor below 2; with this one it is as a rule lower than Lloyd's at the end, and falls in fewer
+    rounds where clusters have many rows. Large problems on hardware that multiplies bfloat16 fast
+    begin with up to 24 rounds of bfloat16 distances and float32 sums, as long as the centres move
+    less and less, or, on CUDA with Triton, where sums are of bfloat16 rows, the inertia falls; the
+    last round and always the labels and the inertia are of full precision.
 
     References
     ----------
@@ -199,18 +201,19 @@ def _lloyd(
     x: Tensor, centers: Tensor, spherical: bool, max_iter: int, tol: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Iterate all runs to convergence; (runs, K, dim), (n, runs) and (runs,)."""
+    runs, k, _ = centers.shape
     mean = x.mean(0)
     parts = x.split(rows_at_once(x, x.shape[1]))
     spread = torch.stack([(part - mean).square().sum() for part in parts]).sum()
     variance = float(spread) / x.numel()
+    pace = _Pace(k, variance)
     rounds = min(max_iter - 1, _ROUGH_ROUNDS)
     if rounds > 0 and (rough := _rough_rounds(x, parts, mean, centers, spherical)):
-        threshold = max(tol, _ROUGH_TOL) * variance
-        centers, done = _descend(rough, centers, _Rest(len(centers), threshold), rounds)
+        rest = _Rest(runs, max(tol, _ROUGH_TOL) * variance)
+        centers, done = _descend(rough, centers, rest, pace, rounds)
         max_iter -= done
-    rest = _Rest(len(centers), tol * variance)
-    settling = _SETTLING * variance
-    centers, labels, distance = _iterate(x, centers, spherical, max_iter, rest, settling)
+    rest = _Rest(runs, tol * variance)
+    centers, labels, distance = _iterate(x, centers, spherical, max_iter, rest, pace)
     return centers, labels, distance.clamp_min_(0).sum(0)
 
 
@@ -232,6 +235,16 @@ class _Rest:
         return bool(((shift <= self.threshold) | (self.stale >= _STALE_ROUNDS)).all())
 
 
+class _Pace:
+    """How far the centres of each run go, in units of the way to their means."""
+
+    def __init__(self, k: int, variance: float):
+        self.settled = _SETTLING * variance if k >= _SLOW else math.inf
+
+    def __call__(self, shift: np.ndarray) -> np.ndarray:
+        return np.where(shift > self.settled, _RELAXATION, 1.0)
+
+
 def _rough_rounds(
     x: Tensor, parts: Sequence[Tensor], mean: Tensor, centers: Tensor, spherical: bool
 ) -> _Round | None:
@@ -249,13 +262,12 @@ def _rough_rounds(
         return None
     rows = torch.cat([(part - mean).bfloat16() for part in parts])
     if fused is not None:
-        return fused(rows, mean, (runs, k), spherical, _relaxation(k))
+        return fused(rows, mean, (runs, k), spherical)
 
-    def round_(centers: Tensor) -> tuple[Tensor, Tensor]:
+    def round_(centers: Tensor, factors: np.ndarray) -> tuple[Tensor, Tensor]:
         labels, _ = _assign(rows, centers, mean, None)
         means, _ = _means(x, labels, centers, spherical)
-        shift = _shift(centers, means).expand(2, -1)
-        return _past(centers, means, spherical), shift
+        return _move(centers, means, factors, spherical), _shift(centers, means).expand(2, -1)
 
     return round_
 
@@ -270,7 +282,7 @@ def _fused(device: torch.device, k: int, dim: int) -> Callable[..., _Round] | No
 
         rows = torch.zeros(16, dim, dtype=torch.bfloat16, device=device)
         centers = torch.zeros(1, k, dim, device=device)
-        Rounds(rows, centers[0, 0], (1, k), False, _relaxation(k))(centers)
+        Rounds(rows, centers[0, 0], (1, k), False)(centers, np.ones(1))
     except torch.OutOfMemoryError:  # which may pass
         raise
     except Exception:  # no Triton, no C compiler, which that needs, or too old a device
@@ -278,21 +290,27 @@ def _fused(device: torch.device, k: int, dim: int) -> Callable[..., _Round] | No
     return Rounds
 
 
-def _descend(advance: _Round, centers: Tensor, rest: _Rest, rounds: int) -> tuple[Tensor, int]:
-    """Centres after so many rounds, at most, and how many those were."""
+def _descend(
+    advance: _Round, centers: Tensor, rest: _Rest, pace: _Pace, rounds: int
+) -> tuple[Tensor, int]:
+    """Centres after so many rounds, at most, and how many those were.
+
+    How far they go in a round, the one before tells: its figures are there.
+    """
+    factors = pace(np.full(len(centers), math.inf))
     for done in range(1, rounds + 1):
-        centers, figures = advance(centers)
-        if rest(*figures.numpy(force=True)):
+        centers, figures = advance(centers, factors)
+        shift, falling = figures.numpy(force=True)
+        if rest(shift, falling):
             return centers, done
+        factors = pace(shift)
     return centers, rounds
 
 
 def _iterate(
-    x: Tensor, centers: Tensor, spherical: bool, max_iter: int, rest: _Rest, settling: float
+    x: Tensor, centers: Tensor, spherical: bool, max_iter: int, rest: _Rest, pace: _Pace
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Centres, labels and squared distances, in full precision.
-
-    While the centres of a run shift by more than `settling`, they go past their means.
 
     A host takes longer to launch a small kernel than an accelerator to run it: a round has few
     of them, asks the device once, and weighs here what it answers.
@@ -317,11 +335,12 @@ def _iterate(
                 _, distance = _assign(x, centers, None, square)
             means = _refill(x, means, sizes == 0, distance)
             shift = _shift(centers, means).numpy(force=True)
-        last = rest(shift, falling) or round_ == max_iter - 1
-        to_means = last or not fewest.all() or shift.max() <= settling
-        centers = means if to_means else _past(centers, means, spherical)
-        if last:
+        if rest(shift, falling) or round_ == max_iter - 1:
+            centers = means
             break
+        # A row that an empty cluster has taken is where its centre must stay.
+        factors = np.where(fewest > 0, pace(shift), 1)
+        centers = _move(centers, means, factors, spherical)
     if distance is None or shift.any():
         labels, distance = _assign(x, centers, None, square)
     return centers, labels, distance
@@ -355,18 +374,13 @@ def _assign(
     return labels, distance if square is None else distance.add_(square)
 
 
-def _relaxation(k: int) -> float:
-    """How far centres go, in units of the way to their means."""
-    return _RELAXATION if k >= _SLOW else 1.0
-
-
-def _past(centers: Tensor, means: Tensor, spherical: bool) -> Tensor:
-    """Centres past their means, or there if they are few."""
-    relaxation = _relaxation(centers.shape[1])
-    if relaxation == 1:
+def _move(centers: Tensor, means: Tensor, factors: np.ndarray, spherical: bool) -> Tensor:
+    """Centres so far on the way to their means, or beyond, in each run."""
+    if (factors == 1).all():
         return means
-    past = torch.lerp(centers, means, relaxation)
-    return F.normalize(past, dim=2) if spherical else past
+    weight = torch.as_tensor(factors[:, None, None]).to(centers)
+    moved = torch.lerp(centers, means, weight)
+    return F.normalize(moved, dim=2) if spherical else moved
 
 
 def _shift(centers: Tensor, moved: Tensor) -> Tensor:

@@ -131,21 +131,22 @@ def test_a_round_of_kernels_is_lloyds():
     generator = torch.Generator("cuda").manual_seed(0)
     x = torch.randint(-8, 9, (40_000, 96), device="cuda", generator=generator).float()
     centers = torch.stack([x[:150], x[150:300]])
-    advance = Rounds(x.bfloat16(), torch.zeros_like(x[0]), (2, 150), False, 1.7)
-    moved, told = advance(centers)
+    advance = Rounds(x.bfloat16(), torch.zeros_like(x[0]), (2, 150), False)
+    factors = np.array([1.7, 1.0])
+    moved, told = advance(centers, factors)
     for run in range(2):
         labels = torch.cdist(x.double(), centers[run].double()).argmin(1)
         means = torch.stack([x[labels == cluster].mean(0) for cluster in range(150)])
         way = means - centers[run]
-        torch.testing.assert_close(moved[run], centers[run] + 1.7 * way)
+        torch.testing.assert_close(moved[run], centers[run] + factors[run] * way)
         torch.testing.assert_close(told[0, run], way.square().sum())
     launched = []
     for _ in range(2):  # as a graph, and one by one
-        advance = Rounds(x.bfloat16(), torch.zeros_like(x[0]), (2, 150), False, 1.7)
+        advance = Rounds(x.bfloat16(), torch.zeros_like(x[0]), (2, 150), False)
         advance._rounds = -9 * len(launched)
         found = centers
         for _ in range(6):
-            found, told = advance(found)
+            found, told = advance(found, factors)
         assert (advance._graph is None) == bool(launched)
         launched.append((found.clone(), told.clone()))
     torch.testing.assert_close(*launched, rtol=0, atol=0)

@@ -1,5 +1,6 @@
 """Rounds by kernels of our own; for a process of its own, see test_lloyd.py."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -24,7 +25,7 @@ def normal(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def naive(rows, mean, centers, spherical, relaxation):
+def naive(rows, mean, centers, spherical, factors):
     """One round, centre by centre; the inertia lacks the squared norms of the rows."""
     rows, reduced = rows.float(), (centers - mean).to(HALF).float()
     moved, inertia = centers.clone(), []
@@ -35,47 +36,47 @@ def naive(rows, mean, centers, spherical, relaxation):
             center = rows[labels == cluster].mean(0) + mean
             moved[run, cluster] = F.normalize(center, dim=0) if spherical else center
     way = moved - centers
-    past = centers + relaxation * way
+    past = centers + torch.tensor(factors)[:, None, None] * way
     past = F.normalize(past, dim=2) if spherical else past
     return past, way.double().square().sum((1, 2)), torch.stack(inertia)
 
 
 @pytest.mark.parametrize(
-    ("n", "dim", "k", "runs", "spherical", "relaxation"),
+    ("n", "dim", "k", "runs", "spherical", "factors"),
     [
-        (600, 20, 7, 2, False, 1.0),
-        (60, 20, 7, 2, True, 1.0),
-        (60, 20, 7, 2, True, 1.7),
-        (130, 16, 1, 1, True, 1.0),
-        (140, 130, 130, 1, False, 1.7),  # more than a tile of each
+        (600, 20, 7, 2, False, [1.0, 1.0]),
+        (60, 20, 7, 2, True, [1.0, 1.0]),
+        (60, 20, 7, 2, True, [1.7, 1.0]),
+        (130, 16, 1, 1, True, [1.0]),
+        (140, 130, 130, 1, False, [1.7]),  # more than a tile of each
     ],
 )
-def test_rounds_are_lloyds(n, dim, k, runs, spherical, relaxation):
+def test_rounds_are_lloyds(n, dim, k, runs, spherical, factors):
     x = normal(n, dim) + 0.5
     x = F.normalize(x, dim=1) if spherical else x
     mean = x.mean(0)
     rows = (x - mean).to(HALF)
     centers = torch.stack([x[normal(n, seed=run).argsort()[:k]] for run in range(runs)])
-    advance = Rounds(rows, mean, (runs, k), spherical, relaxation)
+    advance = Rounds(rows, mean, (runs, k), spherical)
     for _ in range(2):  # the second one goes on from what the first has left
-        expected, *told = naive(rows, mean, centers, spherical, relaxation)
-        centers, found = advance(centers)
+        expected, *told = naive(rows, mean, centers, spherical, factors)
+        centers, found = advance(centers, np.array(factors))
         torch.testing.assert_close(centers, expected)
         torch.testing.assert_close(found.double(), torch.stack(told), atol=1e-3, rtol=1e-4)
 
 
 def test_other_centres_than_the_last_count():
     x = normal(90, 4)
-    advance = Rounds(x.to(HALF), torch.zeros(4), (1, 3), False, 1.0)
-    first = advance(x[None, :3])[0].clone()  # the next call overwrites them
-    advance(x[None, 3:6])
-    assert torch.equal(advance(x[None, :3])[0], first)
+    advance = Rounds(x.to(HALF), torch.zeros(4), (1, 3), False)
+    first = advance(x[None, :3], np.ones(1))[0].clone()  # the next call overwrites them
+    advance(x[None, 3:6], np.full(1, 1.7))
+    assert torch.equal(advance(x[None, :3], np.ones(1))[0], first)
 
 
 def test_a_centre_without_members_stays():
     x = normal(90, 4)
     centers = torch.cat([x[:2], torch.full((1, 4), 50.0)])[None]
-    moved, _ = Rounds(x.to(HALF), torch.zeros(4), (1, 3), False, 1.0)(centers)
+    moved, _ = Rounds(x.to(HALF), torch.zeros(4), (1, 3), False)(centers, np.ones(1))
     assert torch.equal(moved[0, 2], centers[0, 2]) and not torch.equal(moved[0, 0], centers[0, 0])
 
 

@@ -69,26 +69,30 @@ def test_lloyd_is_scikit_learns_from_equal_centres(seed, tol):
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("dead", [False, True])
 @pytest.mark.parametrize("max_iter", [1, 2, 3, 8, 100])
-def test_many_centres_go_past_their_means_until_they_settle(metric, max_iter):
+def test_many_centres_go_past_their_means_until_they_settle(metric, dead, max_iter):
+    """Those of a round in which a cluster is empty go to their means, and its to a far row."""
     x, k = normal(900, 3), 64
     spherical = metric == "cosine"
     rows = F.normalize(x, dim=1) if spherical else x
-    centers = rows[:k]
-    settling = 0.1 * float(rows.var(0, correction=0).mean())
+    init = rows[:k].clone()
+    if dead:
+        init[0] = init[1]
+    centers, settled = init, 0.1 * float(rows.var(0, correction=0).mean())
     for done in range(1, max_iter + 1):
-        labels = torch.cdist(rows, centers).argmin(1)
+        distance, labels = torch.cdist(rows, centers).min(1)
+        sizes = torch.bincount(labels, minlength=k)
         means = torch.stack([rows[labels == c].mean(0) for c in range(k)])
         means = F.normalize(means, dim=1) if spherical else means
+        means[sizes == 0] = rows[distance.argmax()]
         way = means - centers
-        if way.square().sum() <= settling or done == max_iter:
-            centers = means
-        else:
-            centers = centers + 1.7 * way
-            centers = F.normalize(centers, dim=1) if spherical else centers
+        past = way.square().sum() > settled and done < max_iter and sizes.all()
+        centers = centers + (1.7 if past else 1.0) * way
+        centers = F.normalize(centers, dim=1) if spherical else centers
         if not way.any():
             break
-    found, labels, _ = kmeans(x, k, metric=metric, init=x[:k], max_iter=max_iter, tol=0)
+    found, labels, _ = kmeans(x, k, metric=metric, init=init, max_iter=max_iter, tol=0)
     np.testing.assert_allclose(found, centers, rtol=0, atol=1e-10)
     np.testing.assert_array_equal(labels, torch.cdist(rows, centers).argmin(1))
 
@@ -102,6 +106,58 @@ def test_fifteen_rounds_reach_what_scikit_learn_does_in_twenty_five(k, seed):
     peer = KMeans(k, init=init, **how).fit(pixels).inertia_
     x, start = torch.from_numpy(pixels), torch.from_numpy(init)
     assert kmeans(x, k, init=start, max_iter=15, tol=0)[2] <= 1.001 * peer
+
+
+def test_fewer_centres_go_to_their_means():
+    x = normal(900, 3)
+    found = kmeans(x, 63, init=x[:63], max_iter=4, tol=0)[0]
+    peer = KMeans(63, init=x[:63].numpy(), n_init=1, max_iter=4, tol=0, algorithm="lloyd").fit(x)
+    np.testing.assert_allclose(found, peer.cluster_centers_, rtol=0, atol=1e-10)
+
+
+def test_a_run_goes_its_way_whatever_the_others_do():
+    x = normal(900, 3)
+    almost = kmeans(x, 64, init=x[:64], tol=0.2)[0]  # goes to its means, the other past them
+    both = torch.stack([almost, x[100:164]])
+    together = module._lloyd(x, both, False, 6, 0)
+    for run, start in enumerate(both):
+        alone = module._lloyd(x, start[None], False, 6, 0)
+        torch.testing.assert_close(together[0][run], alone[0][0])
+        assert torch.equal(together[1][:, run], alone[1][:, 0])
+
+
+@pytest.mark.parametrize("spherical", [False, True])
+def test_a_rough_round_moves_centres_as_far_as_it_is_told(monkeypatch, spherical):
+    half_precision_pays(monkeypatch)
+    x = torch.randint(-8, 9, (300, 4), generator=seeded()).float()  # which bfloat16 holds exactly
+    centers = torch.stack([x[:5], x[5:10]])
+    advance = module._rough_rounds(x, [x], torch.zeros(4), centers, spherical)
+    moved, (shift, _) = advance(centers, np.array([1.7, 1.0]))
+    for run, factor in enumerate([1.7, 1.0]):
+        labels = torch.cdist(x, centers[run]).argmin(1)
+        means = torch.stack([x[labels == c].mean(0) for c in range(5)])
+        means = F.normalize(means, dim=1) if spherical else means
+        expected = centers[run] + factor * (means - centers[run])
+        expected = F.normalize(expected, dim=1) if spherical else expected
+        torch.testing.assert_close(moved[run], expected)
+        torch.testing.assert_close(shift[run], (means - centers[run]).square().sum())
+
+
+def test_kernels_are_told_how_far_to_go(monkeypatch):
+    told, shifts = [], iter([9.0, 0.05, 0.0])
+
+    def fused(rows, mean, shape, spherical):
+        def advance(centers, factors):
+            told.append(float(factors[0]))
+            return centers, torch.tensor([[next(shifts)], [-float(len(told))]])
+
+        return advance
+
+    half_precision_pays(monkeypatch)
+    monkeypatch.setattr(module, "_fused", lambda *args: fused)
+    x = normal(200, 3, dtype=torch.float32)
+    kmeans(x, 64, init=x[:64])
+    assert told == [1.7, 1.7, 1.0]  # as the round before has shifted, in variances
 
 
 def test_inertia_and_labels_belong_to_the_centres_returned():
@@ -196,13 +252,14 @@ def test_a_warm_start_at_the_solution_stays():
     torch.testing.assert_close(solved[0], again[0])
 
 
+@pytest.mark.parametrize("k", [6, 64])
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-def test_no_cluster_dies_however_far_its_first_centre(metric):
+def test_no_cluster_dies_however_far_its_first_centre(metric, k):
     x = normal(200, 3)
-    init = torch.full((6, 3), -1e3, dtype=x.dtype) + normal(6, 3, seed=1)
+    init = torch.full((k, 3), -1e3, dtype=x.dtype) + normal(k, 3, seed=1)
     init[0] = x[0]
-    labels = kmeans(x, 6, metric=metric, init=init)[1]
-    assert torch.bincount(labels, minlength=6).min() > 0
+    labels = kmeans(x, k, metric=metric, init=init, max_iter=3)[1]
+    assert torch.bincount(labels, minlength=k).min() > 0
 
 
 def test_no_cluster_dies_from_equal_first_centres():
