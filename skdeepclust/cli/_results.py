@@ -159,9 +159,11 @@ def sort_files(how: str, folder: Path, names: Sequence[str], labels: np.ndarray,
     labels : ndarray of shape (n_samples,), int
         Cluster of each; those below 0 are left out.
     out : Path
-        Where the folders are made; it is replaced.
+        Where the folders are made. Those of clusters in it are replaced, and nothing else.
     """
-    shutil.rmtree(out, ignore_errors=True)
+    for old in out.iterdir() if out.is_dir() else ():
+        if old.name.isdecimal():
+            shutil.rmtree(old, ignore_errors=True)
     digits = len(str(labels.max(initial=0)))
     for name, k in zip(names, labels, strict=True):
         if k < 0:

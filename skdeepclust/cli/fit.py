@@ -154,7 +154,7 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
         images, names = _read(args, model)
         classes = classes_of(args.classes, names)
         out = args.out or Path(f"{args.folder.resolve().name}_clusters")
-        _check(args, len(images), model.n_clusters, out)
+        _check(args, model, len(images), out)
         start = time.perf_counter()
         with _told_how_to_go_on(args, out):
             _train(args, model, images, out)
@@ -178,14 +178,15 @@ def _read(args: argparse.Namespace, model: Any) -> tuple[Any, list[str]]:
     return images.with_shape(model.image_shape), names
 
 
-def _check(args: argparse.Namespace, n_images: int, n_clusters: int, out: Path) -> None:
+def _check(args: argparse.Namespace, model: Any, n_images: int, out: Path) -> None:
     """See before a training, not after it, that all can be done."""
-    least = n_clusters + isinstance(args.n_clusters, range)  # of a choice each must be less
+    k = model.n_clusters
+    least = k + isinstance(args.n_clusters, range)  # of a choice each must be less
     if n_images < max(2, least):
-        raise ValueError(f"--n-clusters {n_clusters}: FOLDER holds too few images, {n_images}")
+        raise ValueError(f"--n-clusters {k}: FOLDER holds too few images, {n_images}")
     if not args.no_report:
         check_page(args)
-    _make_room(args, out)
+    _make_room(args, model, out)
 
 
 def _estimator(args: argparse.Namespace, n_clusters: int | None) -> Any:
@@ -227,8 +228,10 @@ def _chosen_parameters(args: argparse.Namespace, known: list[str]) -> dict[str, 
     return {name: value for name, value in given.items() if value is not None} | others
 
 
-def _make_room(args: argparse.Namespace, out: Path) -> None:
+def _make_room(args: argparse.Namespace, model: Any, out: Path) -> None:
     """See that nothing is lost and everything can be written."""
+    from skdeepclust.engine.checkpoint import in_use
+
     folder, target = args.folder.resolve(), out.resolve()
     if args.sort and target.is_relative_to(folder):
         raise ValueError(f"--out {out}: with --sort, name a folder that is not inside FOLDER")
@@ -236,15 +239,36 @@ def _make_room(args: argparse.Namespace, out: Path) -> None:
         raise ValueError(f"--out {out}: --sort would replace FOLDER in it, name another folder")
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file: name a folder")
-    begun = any(any(state.iterdir()) for state in _states(out) if state.is_dir())
+    begun = [state for state in _states(out) if state.is_dir() and any(state.iterdir())]
+    if any(map(in_use, begun)):
+        raise ValueError(f"--out {out} is in use by another run: wait for it, or name another")
     if args.overwrite or not begun:  # a run that was refused leaves empty folders
         _forget(out)
     held = [entry.name for entry in out.iterdir()] if out.is_dir() else []
     if begun and not args.overwrite:  # a finished run removes its state
+        _check_kind(args, model, out, begun)
         print(f"Going on with the run in {out}; --overwrite begins anew.")
     elif held and not args.overwrite:
         raise ValueError(f"--out {out} holds files already: name another, or pass --overwrite")
     out.mkdir(parents=True, exist_ok=True)
+
+
+def _check_kind(args: argparse.Namespace, model: Any, out: Path, begun: list[Path]) -> None:
+    """See that a run is of the kind of the one that was stopped; its checkpoint compares more."""
+    choice, _ = _states(out)
+    chooses = isinstance(args.n_clusters, range)
+    if not hasattr(model, "checkpoint"):
+        raise _another(out, f"its method trains, and {short(args.method)} does not")
+    if (choice in begun) != chooses:
+        kinds = ["one number", "a range"]
+        raise _another(out, f"--n-clusters was {kinds[not chooses]} and is {kinds[chooses]}")
+
+
+def _another(out: Path, differences: str) -> ValueError:
+    return ValueError(
+        f"--out {out} holds a run of other arguments or images that was stopped: {differences}. "
+        "Give what was given then, or --overwrite to begin anew"
+    )
 
 
 def _states(out: Path) -> list[Path]:
@@ -298,10 +322,7 @@ def _told_how_to_go_on(args: argparse.Namespace, out: Path) -> Iterator[None]:
     try:
         yield
     except AnotherTraining as error:
-        raise ValueError(
-            f"--out {out} holds a run of other arguments or images that was stopped: "
-            f"{error.differences}. Give what was given then, or --overwrite to begin anew"
-        ) from error
+        raise _another(out, error.differences) from error
     except SystemExit:
         print(f"\nTerminated; {_again(args)}.", file=sys.stderr)
         raise

@@ -14,9 +14,32 @@ from skdeepclust.engine.tree import NotStorable
 from skdeepclust.engine.warn import warn_user
 from skdeepclust.ops.collective import agree, rank
 
-__all__ = ["AnotherTraining", "Checkpoint", "Stage"]
+__all__ = ["AnotherTraining", "Checkpoint", "Stage", "in_use"]
 
 _KIND, _VERSION = "checkpoint", 1
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a training writes its states to a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        That of a checkpoint.
+
+    Returns
+    -------
+    bool
+    """
+    try:
+        with FileLock(_lock(folder), timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _lock(folder: Path) -> Path:
+    return folder / "lock"
 
 
 class AnotherTraining(ValueError):
@@ -82,7 +105,7 @@ class Checkpoint:
     def _locked(self) -> FileLock:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / "lock")
+            lock = FileLock(_lock(self.folder))
             lock.acquire(timeout=0)
         except Timeout as error:
             raise ValueError(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 from skdeepclust import CDCClustering, cli, load
@@ -332,6 +333,52 @@ def test_another_run_does_not_go_on_from_it(photos, capsys, monkeypatch):
     assert "n_clusters was 3 and is 4. Give what was given then, or --overwrite" in err
     assert "--out photos_clusters holds" in err and "--overwrite begins anew" in out
     assert cli.main(["fit", "photos", "-k", "4", "--overwrite", *FAST]) == 0
+
+
+@pytest.mark.parametrize(
+    ("stopped", "then", "words"),
+    [
+        (["-k", "3", *FAST], ["-k", "2-4", *FAST], "was one number and is a range"),
+        (["-k", "2-4", *FAST], ["-k", "4", *FAST], "was a range and is one number"),
+        (["-k", "3", *FAST], ["-k", "3", *PLAIN], "its method trains, and kmeans does not"),
+    ],
+)
+def test_a_run_of_another_kind_is_refused_at_once(
+    photos, capsys, monkeypatch, stopped, then, words
+):
+    from skdeepclust.cli import fit
+
+    monkeypatch.setattr(fit, "_write", lambda *_: 1 / 0)  # the training is kept
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["fit", "photos", *stopped])
+    held = sorted(Path("photos_clusters").rglob("*"))
+    monkeypatch.setattr(fit, "_train", None)  # nothing is trained first
+    os.chdir(photos.parent)
+    capsys.readouterr()
+    assert words in refused(["fit", "photos", *then], capsys)
+    assert sorted(Path("photos_clusters").rglob("*")) == held
+
+
+@pytest.mark.parametrize("options", [FAST, PLAIN])
+@pytest.mark.parametrize("more", [[], ["--overwrite"]])
+def test_a_run_that_goes_on_is_not_disturbed(photos, capsys, options, more):
+    state = Path("photos_clusters/checkpoint/run")
+    state.mkdir(parents=True)
+    (state / "stage1.safetensors").touch()
+    with FileLock(state / "lock"):
+        err = refused(["fit", "photos", "-k", "3", *options, *more], capsys)
+    assert "--out photos_clusters is in use by another run" in err
+    assert (state / "stage1.safetensors").exists()
+
+
+def test_what_lies_beside_the_clusters_is_kept(photos):
+    command = ["fit", "photos", "-k", "3", "--sort", "copy", "--out", "out", *FAST]
+    for mine in ("out/clusters/kube.yaml", "out/clusters/dogs/1.png", "out/clusters/7/1.png"):
+        Path(mine).parent.mkdir(parents=True, exist_ok=True)
+        Path(mine).touch()
+    assert cli.main([*command, "--overwrite"]) == 0
+    assert Path("out/clusters/kube.yaml").exists() and Path("out/clusters/dogs/1.png").exists()
+    assert not Path("out/clusters/7").exists()  # as a run before may have left it
 
 
 # -- what cannot be done ----------------------------------------------------------------------
