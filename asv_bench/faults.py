@@ -30,7 +30,7 @@ from collapse import collapse
 from fuzz import inputs, judged, parameters
 from odd import odd
 from ranks import ranks
-from results import cpu_model, put, splice
+from results import commit, cpu_model, put, splice
 from skorch.callbacks import Callback
 from subjects import METHODS, images, make, same
 
@@ -399,7 +399,8 @@ def main(argv=None):
     if args.out and args.out.exists():
         found = json.loads(args.out.read_text())
     about = {
-        "commit": commit(), "python": platform.python_version(), "torch": torch.__version__,
+        "commit": commit() or "unknown",
+        "python": platform.python_version(), "torch": torch.__version__,
         "processor": cpu_model(), "threads": torch.get_num_threads(),
     }  # fmt: skip
     for name in args.only:
@@ -410,13 +411,6 @@ def main(argv=None):
         if args.out:
             args.out.write_text(json.dumps(found, indent=1) + "\n")
     return None
-
-
-def commit():
-    """The commit of this tree, with a mark if it has been changed since."""
-    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
-    return done.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

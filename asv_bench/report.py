@@ -230,7 +230,9 @@ def hardware(rows):
 
 
 def short(commit):
-    return commit[:12] if commit else "not recorded"
+    if not commit:
+        return "not recorded"
+    return commit[:12] + (" with changes" if commit.endswith("-dirty") else "")
 
 
 def software(row):

@@ -159,11 +159,17 @@ def environment(method):
 
 
 def commit():
-    command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
+    """The commit of this tree, with a mark if the package has been changed since; or None."""
     try:
-        return subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL).strip()
+        changed = _git("status", "--porcelain", "--", "skdeepclust")
+        return _git("rev-parse", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _git(*arguments):
+    command = ["git", "-C", str(ROOT), *arguments]
+    return subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL).strip()
 
 
 def cpu_model():

@@ -86,6 +86,12 @@ class Images:
                 f"values as its images have channels, {self.shape[0]}, or neither: its forward "
                 "may standardise"
             )
+        if not (np.greater_equal(mean, 0) & np.less_equal(mean, 1) & np.greater(std, 0)).all():
+            raise ValueError(
+                f"backbone {type(backbone).__name__} has image_mean={(*mean,)} and "
+                f"image_std={(*std,)}: means must lie between 0 and 1, as images are scaled, and "
+                "deviations above 0; divide those of pixels from 0 to 255 by 255"
+            )
         self.statistics.expect(mean, std)
 
     @functools.cached_property

@@ -132,3 +132,14 @@ def test_figures_of_other_channels_are_refused(figures):
         setattr(net, name, values)
     with pytest.raises(ValueError, match=r"Net must have image_mean and image_std of .* 3, or"):
         fit(METHODS[0], backbone=net)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"),
+    [((127,) * 3, (128,) * 3), ((0.5,) * 3, (0, 0.5, 0.5)), ((0.5, 0.5, np.nan), (0.5,) * 3)],
+)
+def test_figures_that_are_not_of_images_from_0_to_1_are_refused(mean, std):
+    net = Net()
+    net.image_mean, net.image_std = mean, std
+    with pytest.raises(ValueError, match=r"image_mean=\(.*\) and image_std=\(.* divide those"):
+        fit(METHODS[0], backbone=net)
