@@ -91,7 +91,13 @@ def _stack(dataset: Dataset) -> np.ndarray:
 
 
 def _sample(dataset: Dataset, i: int, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    item = dataset[i]
+    try:
+        item = dataset[i]
+    except Exception as error:
+        raise ValueError(
+            f"X[{i}] cannot be read: {type(error).__name__}: {error}. Remove it, or have the "
+            "Dataset return pictures, without ToTensor: on_error='skip' leaves out those"
+        ) from error
     sample = np.asarray(as_array(item[0] if isinstance(item, tuple | list) else item))
     if shape not in (None, sample.shape):
         raise MixedShapes(

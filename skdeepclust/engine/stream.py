@@ -57,7 +57,11 @@ class Streamed(Images):
     ----------
     unreadable : dict of int to str
         What could not be read so far, and why.
+    advice : str
+        What to do about an image that cannot be read.
     """
+
+    advice = "Remove it, or pass on_error='skip' to leave out what is unreadable."
 
     def __init__(
         self,
@@ -122,9 +126,7 @@ class Streamed(Images):
             return self.lazy.picture(i, self.canvas)
         except UnreadableImage as error:
             if self.on_error == "raise":
-                raise type(error)(
-                    f"{error}. Remove it, or pass on_error='skip' to leave out what is unreadable."
-                ) from error
+                raise type(error)(f"{error}. {self.advice}") from error
             self.unreadable[i] = str(error)
             black = torch.zeros(1, 1, 1, dtype=torch.uint8)
             return Picture(black, self.lazy.image_shape, self.canvas)
@@ -194,6 +196,9 @@ def for_training(
     images: Images
     if kept is None:
         images = Streamed(lazy[good], device, dtype, "raise", canvas)
+        images.advice = (
+            "It could be read before: put it back, or fit without it from the beginning."
+        )
     else:
         images = kept.images(device, dtype, place)
     images.statistics = seen

@@ -158,6 +158,15 @@ def test_a_dataset_takes_the_memory_of_its_array_once():
     assert peak < 1.2 * made.nbytes
 
 
+def test_an_item_that_cannot_be_read_is_named():
+    class Broken(Items):
+        def __getitem__(self, i):
+            return super().__getitem__(i) if i != 5 else 1 / 0
+
+    with pytest.raises(ValueError, match=r"X\[5\] cannot be read: ZeroDivisionError: .* pictures"):
+        as_array(Broken(list(np.eye(9))))
+
+
 def test_an_empty_dataset():
     with pytest.raises(ValueError, match="at least one sample"):
         as_array(Items([]))

@@ -494,6 +494,14 @@ def test_unreadable_files_are_left_out(storage, tmp_path):
         for_training(files, CPU, torch.float32, "raise", storage)
 
 
+def test_a_file_that_goes_in_the_middle_of_a_training_is_told_as_such(tmp_path):
+    write(tmp_path, [(10, 10)] * 5)
+    images, _ = for_training(ImageFiles(tmp_path), CPU, torch.float32, "skip", "stream")
+    (tmp_path / "002.png").unlink()
+    with pytest.raises(UnreadableImage, match=r"002\.png.* could be read before: put it back"):
+        list(images.padded(2))
+
+
 def test_an_abandoned_stream_ends_its_threads(tmp_path):
     import threading
 
