@@ -506,6 +506,10 @@ class ImageClusterer(TransformingClusterer):
             if message.startswith("Input X contains"):  # NaN, say; the rest is about other models
                 advice = "leave such samples out, or fill them in"
                 raise ValueError(f"{first_line(error).rstrip('.')}: {advice}") from error
+            if "with a sequence" in message or "truth value" in message:
+                raise ValueError(
+                    "X holds a list or an array in a cell: pass one array, np.stack([*column])"
+                ) from error
             if "X" in message or "parse" in message:  # scikit-learn has said what is wrong
                 raise
             checked = isinstance(error, ValueError) and "convert" not in message

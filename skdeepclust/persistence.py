@@ -338,7 +338,9 @@ def load(path: str | os.PathLike[str], *, method: Any = None, **params: Any) -> 
         _fill(made, tree, device)
     except (RuntimeError, KeyError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:_REASON]
-        raise ValueError(f"{name!r} does not make an estimator: {reason}") from error
+        other = [f"{p}={v!r}" for p, v in params.items() if p in tree["parameters"]]
+        with_other = f" with {', '.join(other)}" if other else ""
+        raise ValueError(f"{name!r} does not make an estimator{with_other}: {reason}") from error
     return made
 
 

@@ -818,6 +818,9 @@ BAD_X = {
     "one picture": (Image.fromarray(UINT8[0, 0]), TypeError, r"pass a list of them, \[X\]"),
     "ragged": ([[1.0, 2.0], [3.0]] * 5, ValueError, "X must have rows of one length"),
     "mixed sizes": (Items([*FLOATS[:8], FLOATS[8, :, 1:]]), ValueError, r"X\[8\]"),
+    "arrays in cells": (pd.DataFrame({"image": list(VECTORS)}), ValueError, r"X .* np\.stack"),
+    "arrays in a column": (pl.DataFrame({"image": VECTORS}), ValueError, r"X .* np\.stack"),
+    "a lazy frame": (pl.DataFrame(VECTORS).lazy(), TypeError, r"X\.collect\(\)"),
 }  # fmt: skip
 
 

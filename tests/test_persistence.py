@@ -246,6 +246,12 @@ def test_code_is_left_out_and_handed_in_again(method, X, path):
         load(path, augment=halved, backbone=nn.Flatten())
 
 
+def test_a_parameter_that_the_networks_do_not_fit_is_named(X, path):
+    IDFDClustering(5, **QUICK).fit(X).save(path)
+    with pytest.raises(ValueError, match=r"no.* an estimator with n_clusters=7: .*size mismatch"):
+        load(path, n_clusters=7)
+
+
 def test_code_that_can_be_saved_is_none(X, path):
     model = IDFDClustering(5, callbacks=[object()], **QUICK)
     model.set_params(callbacks=None).fit(X)

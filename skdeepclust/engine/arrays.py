@@ -47,6 +47,8 @@ def as_array(X: Any) -> Any:
         raise TypeError("X is a DataLoader: pass its dataset, X.dataset, and batch_size")
     if isinstance(X, Iterator):
         raise TypeError(f"X is a {type(X).__name__}, which can be read once only: pass list(X)")
+    if type(X).__name__ == "LazyFrame":
+        raise TypeError("X is a LazyFrame: pass X.collect()")
     if isinstance(X, Image.Image):
         raise TypeError("X is one image: pass a list of them, [X]")
     if isinstance(X, Tensor):
