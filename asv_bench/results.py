@@ -159,9 +159,10 @@ def environment(method):
 
 
 def commit():
-    """The commit of this tree, with a mark if the package has been changed since; or None."""
+    """The commit of this tree, with a mark if its code has been changed since; or None."""
+    code = "skdeepclust", "asv_bench", ":!asv_bench/results"  # which rows are written to
     try:
-        changed = _git("status", "--porcelain", "--", "skdeepclust")
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", *code)
         return _git("rev-parse", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None
