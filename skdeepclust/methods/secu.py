@@ -398,12 +398,14 @@ class SelfLabelling(Objective):
     def forward(self, views: list[Tensor], index: Tensor) -> dict[str, Tensor]:
         """Term ``self_labelling`` of the plain and the augmented view."""
         plain, augmented = views
+        # First: autocast of torch 2.10 keeps copies of weights that were made without gradient.
+        logits = self._logits(self._encode(augmented))
         with torch.no_grad():
             z = self._encode(plain)
             p = self._logits(z).softmax(1)
             self.labels[index] = p.argmax(1)
             self.spread.update(z)
-        return {"self_labelling": self_labelling(self._logits(self._encode(augmented)), p)}
+        return {"self_labelling": self_labelling(logits, p)}
 
     def _encode(self, x: Tensor) -> Tensor:
         return gather(_encode(self.encoder, x, self.prototypes.dtype))

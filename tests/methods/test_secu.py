@@ -1263,6 +1263,19 @@ def test_self_labels_are_certain_in_full_precision():
         assert torch.equal(stage._logits(z), exact)
 
 
+def test_self_labelling_in_half_precision_trains_all_of_the_encoder():
+    """Whatever autocast keeps of the view without gradient."""
+    net = trained()
+    net.on_train_end(None)
+    stage, index = SelfLabelling(net), torch.arange(20)
+    with torch.no_grad():  # some are certain
+        stage.prototypes.copy_(stage.encoder(views(b=20)[0])[: len(stage.prototypes)])
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = stage(views(b=20), index)["self_labelling"]
+    for gradient in gradients(loss, *stage.encoder.parameters(), stage.prototypes):
+        assert gradient is not None and gradient.any()
+
+
 def test_self_labelling_teaches_the_augmented_view_what_the_plain_one_shows():
     net = trained(hidden_dim=None)
     net.on_train_end(None)
