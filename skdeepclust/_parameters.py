@@ -37,9 +37,9 @@ SHARED = """n_clusters : int, default=8
     max_epochs : int, default={max_epochs}
         Passes over the training samples.
     batch_size : int, default={batch_size}
-        Samples per step, of all processes together. Fewer on up to 10,000 samples: an epoch
-        then takes at least {least_steps} steps, as long as they have 64 samples;
-        ``net_.batch_size`` tells.
+        Samples per step, of all processes together. The default is fewer on up to 10,000
+        samples: an epoch then takes at least {least_steps} steps, as long as they have 64
+        samples; ``net_.batch_size`` tells. Any other number is taken as it is.
     norm_batch_size : int, default=None
         Ghost batch norm: take training statistics over so many samples at a time, as a run
         on several devices does. None takes the whole batch.

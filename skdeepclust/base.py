@@ -320,7 +320,7 @@ class DeepClusterer(ImageClusterer):
             raise ValueError(
                 f"batch_size={self.batch_size} must be >= the number of processes, {world_size()}"
             )
-        if n_samples > _SMALL:
+        if n_samples > _SMALL or self.batch_size != type(self).batch_size:
             return int(self.batch_size)
         return min(int(self.batch_size), max(_LEAST_BATCH, n_samples // self._least_steps))
 

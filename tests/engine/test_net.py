@@ -468,9 +468,10 @@ def test_the_next_fit_after_ctrl_c_is_a_whole_one(blobs):
         ("CDCClustering", 10_001, 256),
     ],
 )
-def test_small_data_take_small_batches(method, n_samples, expected):
+def test_small_data_take_small_batches_unless_told_otherwise(method, n_samples, expected):
     assert getattr(skdeepclust, method)(10)._batch_size(n_samples) == expected
-    assert getattr(skdeepclust, method)(10, batch_size=32)._batch_size(n_samples) == 32
+    for size in (32, 512):
+        assert getattr(skdeepclust, method)(10, batch_size=size)._batch_size(n_samples) == size
 
 
 def test_an_objective_without_parameters_is_refused(blobs, monkeypatch):
