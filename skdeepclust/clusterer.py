@@ -136,7 +136,7 @@ class ImageClusterer(TransformingClusterer):
         vars(self).pop("labels_", None)  # nothing is fitted until all of it is
         samples = self._read(X, reset=True)
         dtype, _ = resolve_precision(self.precision, device, samples.ndim == 4)
-        self._check_enough(len(samples))
+        self._check_enough(samples)
         tasks = self._init_callback_context(max_subtasks=self._n_epochs)
         tasks.call_on_fit_task_begin(estimator=self, X=X, y=y)
         self.image_paths_ = samples.paths if isinstance(samples, ImageFiles) else None
@@ -203,9 +203,12 @@ class ImageClusterer(TransformingClusterer):
     def _report(self) -> None:
         """Warn of what went wrong, now that everything is in place."""
 
-    def _check_enough(self, n_samples: int) -> None:
-        if n_samples < self.n_clusters:
-            raise ValueError(f"n_samples={n_samples} must be >= n_clusters={self.n_clusters}")
+    def _check_enough(self, samples: np.ndarray | LazyImages) -> None:
+        if len(samples) >= self.n_clusters:
+            return
+        if isinstance(samples, LazyImages) and self.on_error == "raise":
+            np.asarray(samples)  # that a file is missing is the better error
+        raise ValueError(f"n_samples={len(samples)} must be >= n_clusters={self.n_clusters}")
 
     def _hold(
         self, samples: np.ndarray | LazyImages, device: torch.device, dtype: torch.dtype

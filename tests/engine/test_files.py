@@ -384,6 +384,8 @@ def test_a_path_that_is_missing_from_a_list_is_told_as_such(tmp_path):
     how = {"max_epochs": 1, "backbone": "mlp", "random_state": 0}
     with pytest.raises(FileNotFoundError, match=r"nowhere\.png: there is no such file.*skip"):
         IDFDClustering(2, **how).fit(paths)
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.png: there is no such file"):
+        IDFDClustering(2, **how).fit(paths[-1:])  # nor is it that one sample is too few
     assert IDFDClustering(2, on_error="skip", **how).fit(paths).skipped_ == paths[-1:]
 
 
