@@ -31,7 +31,12 @@ _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 PRECISIONS = ("auto", "float32", "float64", *_AUTOCAST)
-_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "could not create a primitive\n",  # oneDNN; without a descriptor it lacks something else
+)
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
@@ -176,7 +181,7 @@ def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
 def is_out_of_memory(error: Exception) -> bool:
     """Whether an error says that there is no memory, on whatever device."""
     # Only CUDA has a type of its own for it.
-    says_so = isinstance(error, RuntimeError) and any(t in str(error) for t in _OUT_OF_MEMORY)
+    says_so = isinstance(error, RuntimeError) and any(t in f"{error}\n" for t in _OUT_OF_MEMORY)
     return says_so or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 

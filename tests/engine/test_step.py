@@ -44,6 +44,7 @@ def fit(error, limit):
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
         RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
+        RuntimeError("could not create a primitive"),
         MemoryError(),
     ],
     ids=lambda error: type(error).__name__,
@@ -52,6 +53,12 @@ def fit(error, limit):
 def test_the_largest_part_of_a_batch_that_fits_is_named(error, limit, fits):
     with pytest.raises(MemoryError, match=f"batch of 64 .* of cpu; .*batch_size={fits}$"):
         fit(error, limit)
+
+
+def test_a_network_that_the_processor_cannot_compute_is_not_out_of_memory():
+    told = "could not create a primitive descriptor for a convolution"
+    with pytest.raises(RuntimeError, match=told):
+        fit(RuntimeError(told), 40)
 
 
 def test_nothing_fits():
