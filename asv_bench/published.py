@@ -118,7 +118,7 @@ FIRST = ("secu", "idfd", "propos", "cdc")  # what runs where no method is named
 # divides the weight of the scattering by four, and each device has batch norms of its own.
 ABLATION = {
     f"propos-{weight}-{'full' if norm is None else norm}": Method(
-        f"ProPos, weight {weight}, norms over {norm or 'the batch'}",
+        f"ProPos, weight {weight}, norms over {norm or 'both views'}",
         "ProPosClustering",
         {"cifar10": "cifar10-resnet18"},
         "propos",
