@@ -55,7 +55,7 @@ class CDCClustering(DeepClusterer):
         Rounds of the Sinkhorn-Knopp algorithm.
     queue_size : int or None, default=None
         Earlier samples that join the batch under the equipartition. None means as many as a
-        batch lacks to ``4 * n_clusters`` samples.
+        batch lacks to ``4 * n_clusters`` samples. Early heads have none.
     early_heads : tuple of int, default=None
         Numbers of clusters of the heads that train the representation in the first three
         quarters of the epochs, at half the `temperature`, in place of z_c, which then starts
