@@ -34,6 +34,12 @@ def test_scikit_learns_checks(estimator, check):
 
 
 @pytest.mark.slow
+@parametrize_with_checks([method(precision="float64") for method in METHODS])
+def test_scikit_learns_checks_in_double_precision(estimator, check):
+    test_scikit_learns_checks(estimator, check)
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("wide")
 @parametrize_with_checks([method() for method in METHODS])
 def test_scikit_learns_checks_by_default(estimator, check):
