@@ -1,6 +1,7 @@
 """Loss and gradients of a batch: compiled if asked for, a clear MemoryError if it does not fit."""
 
 import gc
+import itertools
 from typing import Any
 
 import torch
@@ -148,12 +149,12 @@ class Gradients:
                 "batch_size or more processes"
             )
         self.learner.views.reduced = None  # which later batches may not be
-        smaller = size // 2
-        while smaller >= 2 and not self._fits(batch, smaller):
-            smaller //= 2
-        if smaller < 2:
+        # From small to large: what did not fit may leave memory in parts too small for anything.
+        halves = [size >> i for i in range(1, size.bit_length() - 1)]
+        fitting = list(itertools.takewhile(lambda n: self._fits(batch, n), reversed(halves)))
+        if not fitting:
             raise MemoryError(f"{start}, nor does one of 2: take smaller images or a smaller net")
-        raise MemoryError(f"{start}; one of {smaller} does: take batch_size={smaller}")
+        raise MemoryError(f"{start}; one of {fitting[-1]} does: take batch_size={fitting[-1]}")
 
     def _fits(self, batch: dict[str, Tensor], size: int) -> bool:
         try:

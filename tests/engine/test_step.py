@@ -1,24 +1,32 @@
 """Batches that do not fit the memory."""
 
+import os
+import re
+import subprocess
+import sys
 import weakref
 
 import pytest
 import torch
 from torch import nn
 
+import skdeepclust
 from skdeepclust import CDCClustering
 from skdeepclust.datasets import make_image_blobs
 
 
 class Memory(nn.Module):
-    """A backbone on a device that has room for the features of so many samples."""
+    """A backbone on a device that has room for the features of so many samples.
+
+    What does not fit a second time leaves it in parts too small for anything.
+    """
 
     num_features = 4
 
     def __init__(self, error, limit):
         super().__init__()
         self.error, self.limit, self.layer = error, limit, nn.LazyLinear(4)
-        self.held = weakref.WeakSet()
+        self.held, self.failures = weakref.WeakSet(), 0
 
     def __deepcopy__(self, memo):
         return Memory(self.error, self.limit)
@@ -28,6 +36,8 @@ class Memory(nn.Module):
         if self.training:
             self.held.add(z)
             if sum(len(held) for held in self.held) > self.limit:
+                self.failures += 1
+                self.limit = self.limit if self.failures == 1 else 0
                 raise type(self.error)(*self.error.args)  # one holds on to what it has seen
         return z
 
@@ -59,6 +69,35 @@ def test_a_network_that_the_processor_cannot_compute_is_not_out_of_memory():
     told = "could not create a primitive descriptor for a convolution"
     with pytest.raises(RuntimeError, match=told):
         fit(RuntimeError(told), 40)
+
+
+LIMITED = """
+import re, resource, sys, warnings
+import numpy as np
+from skdeepclust import {method}
+warnings.simplefilter("ignore")
+X = np.random.default_rng(0).integers(0, 256, (12000, 3, 16, 16), dtype=np.uint8)
+{method}(10, max_epochs=1).fit(X[:200])  # all modules are there
+used = int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read()).group(1)) << 10
+resource.setrlimit(resource.RLIMIT_AS, (used + (300 << 20),) * 2)
+try:
+    {method}(10, max_epochs=1, batch_size={size}, random_state=0).fit(X)
+except MemoryError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process is limited on Linux")
+@pytest.mark.parametrize("method", skdeepclust.METHODS)
+def test_a_process_of_little_memory_trains_with_what_is_named(method):
+    def fit(size):
+        run = [sys.executable, "-c", LIMITED.format(method=method, size=size)]
+        env = os.environ | {"OMP_NUM_THREADS": "1"}
+        return subprocess.run(run, env=env, capture_output=True, text=True, check=True).stdout
+
+    named = re.search(r"take batch_size=(\d+)", fit(12_000))
+    assert not fit(named.group(1))
 
 
 def test_nothing_fits():
