@@ -474,6 +474,19 @@ def test_small_data_take_small_batches_unless_told_otherwise(method, n_samples, 
         assert getattr(skdeepclust, method)(10, batch_size=size)._batch_size(n_samples) == size
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_who_looks_at_the_features_changes_nothing(method, blobs):
+    class Look(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            net.history.record("spread", float(net.run.features().std()))
+
+    watched, alone = quick(method, callbacks=[Look()]).fit(blobs[0]), quick(method).fit(blobs[0])
+    assert len({row.pop("spread") for row in watched.history_}) == watched.n_iter_
+    for name, value in alone.net_.module_.state_dict().items():
+        assert torch.equal(value, watched.net_.module_.state_dict()[name]), name
+    np.testing.assert_array_equal(watched.labels_, alone.labels_)
+
+
 def test_an_objective_without_parameters_is_refused(blobs, monkeypatch):
     monkeypatch.setattr("skdeepclust.methods.idfd.IDFDObjective.param_groups", lambda self: [])
     with pytest.raises(ValueError, match="IDFDObjective has no parameters to train"):
