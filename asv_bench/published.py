@@ -117,15 +117,15 @@ FIRST = ("secu", "idfd", "propos", "cdc")  # what runs where no method is named
 # Two places where one device differs from the authors' four: the gather operation of their code
 # divides the weight of the scattering by four, and each device has batch norms of its own.
 ABLATION = {
-    f"propos-{weight}-{'full' if norm is None else norm}": Method(
-        f"ProPos, weight {weight}, norms over {norm or 'both views'}",
+    f"propos-{weight}-{'full' if norm == 512 else norm}": Method(
+        f"ProPos, weight {weight}, norms over {'a view' if norm == 512 else norm}",
         "ProPosClustering",
         {"cifar10": "cifar10-resnet18"},
         "propos",
         cite("the ablation", scattering_weight=weight, norm_batch_size=norm),
     )
     for weight in (0.1, 0.025)
-    for norm in (None, 128)
+    for norm in (512, 128)  # the batch: each view by itself, as there
 }
 # Whether the clock's recipes could do with less: half of the epochs, or small views at first.
 _SMALL_VIEWS = cite("views of 9/16 of the pixels, in half of the epochs", start_resolution=24)
@@ -169,12 +169,15 @@ def _half(settings):
     return cite("half of the recipe's", **halves)
 
 
-_SHORTER = {  # of the settings of a method, where the recipe shortens those, too
+_SMALLER = {  # of the settings of a method, where the recipe has less of those, too
     "fast": {"secu-self-label": cite("SCAN's 10,000 steps, by 256", self_label_epochs=50)},
-    "small": {"secu-self-label": cite("a quarter of the training", self_label_epochs=5)},
+    "small": {
+        "secu-self-label": cite("a quarter of the training", self_label_epochs=5),
+        **{name: cite("a view of 256", norm_batch_size=256) for name in ABLATION if "full" in name},
+    },
 }
 for _how, _settings in (("fast", FAST), ("small", SMALL)):
-    _SHORTER[_how] |= {f"{name}-half": _half(_settings[name]) for name in FIRST}
+    _SMALLER[_how] |= {f"{name}-half": _half(_settings[name]) for name in FIRST}
 _SMALL_DATA = {
     "cifar10": (DATA_SETS["cifar10"], "test"),
     "digits": (DataSet("Digits of scikit-learn", 10, 1797, 0), "train"),
@@ -200,7 +203,7 @@ def recipe(name, data, how):
         known = ", ".join(other for other in DATA if has(name, other, how)) or "none"
         raise ValueError(f"{name} has no recipe {how} for {data}; data sets that it has: {known}")
     settings = {**method.settings, **method.by_data.get(data, {})}
-    settings |= _SHORTER.get(how, {}).get(name, {})
+    settings |= _SMALLER.get(how, {}).get(name, {})
     if how == "small":
         facts, part = _SMALL_DATA[data]
         settings = SMALL[method.kind] | settings

@@ -343,8 +343,8 @@ papers: nobody published figures at this scale.
 
 {{pictures}}
 
-ProPos' two questions at this scale (`--ablation --recipe small`), in batches of 256; the first row
-is the recipe itself:
+ProPos' two questions at this scale (`--ablation --recipe small`), in batches of 256; the norms of
+the recipe itself are over both views at once:
 
 {{small_ablation}}
 
