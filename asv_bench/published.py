@@ -118,14 +118,14 @@ FIRST = ("secu", "idfd", "propos", "cdc")  # what runs where no method is named
 # divides the weight of the scattering by four, and each device has batch norms of its own.
 ABLATION = {
     f"propos-{weight}-{'full' if norm == 512 else norm}": Method(
-        f"ProPos, weight {weight}, norms over {'a view' if norm == 512 else norm}",
+        f"ProPos, weight {weight}, {'whole norms' if norm == 512 else f'norms over {norm}'}",
         "ProPosClustering",
         {"cifar10": "cifar10-resnet18"},
         "propos",
         cite("the ablation", scattering_weight=weight, norm_batch_size=norm),
     )
     for weight in (0.1, 0.025)
-    for norm in (512, 128)  # the batch: each view by itself, as there
+    for norm in (512, 128)  # all of a view, and a device's share of it
 }
 # Whether the clock's recipes could do with less: half of the epochs, or small views at first.
 _SMALL_VIEWS = cite("views of 9/16 of the pixels, in half of the epochs", start_resolution=24)
@@ -173,7 +173,7 @@ _SMALLER = {  # of the settings of a method, where the recipe has less of those,
     "fast": {"secu-self-label": cite("SCAN's 10,000 steps, by 256", self_label_epochs=50)},
     "small": {
         "secu-self-label": cite("a quarter of the training", self_label_epochs=5),
-        **{name: cite("a view of 256", norm_batch_size=256) for name in ABLATION if "full" in name},
+        **{name: cite("2 views x 128", norm_batch_size=256) for name in ABLATION if "full" in name},
     },
 }
 for _how, _settings in (("fast", FAST), ("small", SMALL)):

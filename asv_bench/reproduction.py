@@ -320,7 +320,7 @@ recipe `"cifar10"`. "Our target" is ACC and minutes on one H200.
 
 Two open questions of ProPos on one device are the weight of the scattering, which the authors' code
 divides by the number of devices, and the images that a batch norm sees. One command runs all four
-answers: `{COMMAND} --ablation --recipe fast`.
+answers: `{COMMAND} --ablation --recipe fast`. Whole norms are over the 512 images of a view.
 
 {{ablation}}
 
@@ -343,8 +343,8 @@ papers: nobody published figures at this scale.
 
 {{pictures}}
 
-ProPos' two questions at this scale (`--ablation --recipe small`), in batches of 256; the norms of
-the recipe itself are over both views at once:
+ProPos' two questions at this scale (`--ablation --recipe small`), in batches of 128: whole norms
+are over both views at once, as in the recipe itself, the others over one view:
 
 {{small_ablation}}
 
