@@ -117,15 +117,16 @@ FIRST = ("secu", "idfd", "propos", "cdc")  # what runs where no method is named
 # Two places where one device differs from the authors' four: the gather operation of their code
 # divides the weight of the scattering by four, and each device has batch norms of its own.
 ABLATION = {
-    f"propos-{weight}-{'full' if norm == 512 else norm}": Method(
-        f"ProPos, weight {weight}, {'whole norms' if norm == 512 else f'norms over {norm}'}",
+    f"propos-{weight}-{name}": Method(
+        f"ProPos, weight {weight}, {title}",
         "ProPosClustering",
         {"cifar10": "cifar10-resnet18"},
         "propos",
         cite("the ablation", scattering_weight=weight, norm_batch_size=norm),
     )
     for weight in (0.1, 0.025)
-    for norm in (512, 128)  # all of a view, and a device's share of it
+    # All of a view, and a device's share of it.
+    for name, title, norm in (("full", "whole norms", 512), ("128", "norms over 128", 128))
 }
 # Whether the clock's recipes could do with less: half of the epochs, or small views at first.
 _SMALL_VIEWS = cite("views of 9/16 of the pixels, in half of the epochs", start_resolution=24)

@@ -252,7 +252,7 @@ def test_variants_change_what_they_say(script):
         params = recipe(name, "cifar10", "fast").params
         pairs.add((params["scattering_weight"], params["norm_batch_size"]))
         assert params["max_epochs"] == propos["max_epochs"] and params["batch_size"] == 512
-        small = recipe(name, "cifar10", "small").params  # in batches of 128
+        small = recipe(name, "cifar10", "small").params  # of both views of 128, or one
         assert small["norm_batch_size"] == min(params["norm_batch_size"], 256)
     assert pairs == {(0.1, 512), (0.1, 128), (0.025, 512), (0.025, 128)}
     for name in script("published").FIRST:
